@@ -1,0 +1,1 @@
+"""Thin Ray Serve classes around `serving`: wiring, and nothing about video."""

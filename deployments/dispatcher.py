@@ -1,0 +1,98 @@
+"""One loop a pool: while something is claimable, reserve a card, then choose its job."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import ReplicaUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.beating import Beat
+from deployments.wiring import Wiring
+from serving.errors import I2VError, WorkerCrashed
+from serving.jobs.job import Job
+from serving.jobs.worker import Worker
+from serving.service import ServedPool
+
+logger = logging.getLogger(__name__)
+POLL_S = 0.1
+BACKOFF_S = 1.0
+
+
+@serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
+class Dispatcher:
+    """Holds nothing that matters: all it knows is in the job store, and results do not pass through it."""
+
+    def __init__(self, wiring: Wiring, generators: dict[str, DeploymentHandle[Any]]) -> None:
+        wiring.open_log()
+        self._wiring = wiring
+        self._settings = wiring.settings
+        self._store = wiring.open_store()
+        self._running: set[asyncio.Task[None]] = set()
+        self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
+        self._loops = [
+            asyncio.get_running_loop().create_task(self._serve_pool(pool, generators[pool.settings.name]))
+            for pool in wiring.pools
+        ]
+
+    async def check_health(self) -> None:
+        self._beat.check()
+        if any(loop.done() for loop in self._loops):
+            raise RuntimeError("a pool's loop has stopped")
+
+    async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
+        while True:
+            try:
+                if not await asyncio.to_thread(self._store.claimable, pool.profile.name):
+                    await asyncio.sleep(POLL_S)
+                    continue
+                # One card at a time is waited for; a further one only once this one has its job.
+                settled = asyncio.Event()
+                task = asyncio.create_task(self._serve_card(pool, cards, settled))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                await settled.wait()
+            except I2VError as error:
+                logger.warning("pool %s: %s", pool.settings.name, error.message)
+                await asyncio.sleep(BACKOFF_S)
+
+    async def _serve_card(self, pool: ServedPool, cards: DeploymentHandle[Any], settled: asyncio.Event) -> None:
+        try:
+            async with cards.options(method_name="generate").choose_replica() as card:
+                job = await asyncio.to_thread(
+                    self._store.claim,
+                    pool.profile.name,
+                    worker=self._wiring.worker(pool),
+                    lease_s=self._settings.lease_s,
+                    max_attempts=self._settings.max_attempts,
+                )
+                settled.set()
+                if job is not None:
+                    await self._follow(job, cards.dispatch(card, job))
+        except (RayError, I2VError) as error:
+            logger.warning("pool %s: %s", pool.settings.name, error)
+            await asyncio.sleep(BACKOFF_S)
+        finally:
+            settled.set()
+
+    async def _follow(self, job: Job, response: Awaitable[None]) -> None:
+        logger.info("%s: attempt %d dispatched", job.id, job.attempt)
+        try:
+            await response
+        except (RayError, ReplicaUnavailableError) as error:
+            unreached = isinstance(error, ReplicaUnavailableError)
+            logger.warning("%s: attempt %d lost its card: %s", job.id, job.attempt, type(error).__name__)
+            await asyncio.to_thread(
+                self._store.release,
+                job.id,
+                job.attempt,
+                reason_code=WorkerCrashed.code,
+                reason=f"The card's process died ({type(error).__name__}).",
+                charge=not unreached,
+                max_attempts=self._settings.max_attempts,
+            )

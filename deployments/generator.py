@@ -1,0 +1,115 @@
+"""One replica a card: takes one job at a time from the dispatcher, hands its frames to the encoder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import ray
+import torch
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.handle import DeploymentHandle
+
+from deployments.beating import Beat
+from deployments.encoder import RECEIVED
+from deployments.wiring import Wiring
+from serving.engine.pipeline import Pipeline
+from serving.engine.weights import locate
+from serving.jobs.job import Job
+from serving.jobs.lease import JobLease
+from serving.jobs.worker import Worker
+from serving.logs import job_log
+from serving.rendering import Rendered, Renderer
+from serving.service import ServedPool
+
+logger = logging.getLogger(__name__)
+HANDOVERS = 3
+
+
+@serve.deployment(
+    max_ongoing_requests=1,
+    health_check_period_s=2,
+    # Longer than the longest job: a replica that Serve takes down finishes the job it has.
+    graceful_shutdown_timeout_s=900,
+)
+class Generator:
+    def __init__(self, wiring: Wiring, pool: ServedPool, encoder: DeploymentHandle[Any]) -> None:
+        wiring.open_log()
+        self._settings = wiring.settings
+        self._encoder = encoder
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        if device == "cpu":
+            # Ray allows a CPU actor one thread; the card of a CPU pool is the whole machine.
+            torch.set_num_threads(wiring.settings.cpu_threads or os.cpu_count() or 1)
+        pipeline = Pipeline.load(locate(pool.model, wiring.settings.revision), device=device)
+        pipeline.warm_up()
+        self._store = wiring.open_store()
+        self._renderer = Renderer(pipeline, self._store, wiring.pictures())
+        # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
+        self._card = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        worker = Worker(
+            id=serve.get_replica_context().replica_tag,
+            role="generator",
+            pool=pool.settings.name,
+            model=pool.profile.name,
+            card={
+                "name": pipeline.card.name,
+                "memory_bytes": pipeline.card.memory_bytes if device == "cuda" else None,
+            },
+        )
+        self._beat = Beat(self._store, worker)
+        logger.info("ready: %s on %s", pool.model, pipeline.card.name)
+
+    async def generate(self, job: Job) -> None:
+        """Returns once the card is free again: the frames are with the encoder, or the job has ended."""
+        await asyncio.shield(self._keep(self._work(job)))
+
+    async def check_health(self) -> None:
+        self._beat.check()
+
+    async def _work(self, job: Job) -> None:
+        async with self._card:
+            with (
+                job_log(self._settings.log_dir, job.id),
+                JobLease(self._store, job, lease_s=self._settings.lease_s) as lease,
+            ):
+                rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                if rendered is not None:
+                    await self._hand_over(job, rendered)
+
+    async def _hand_over(self, job: Job, rendered: Rendered) -> None:
+        for attempt in range(1, HANDOVERS + 1):
+            stream = self._encoder.options(stream=True).encode.remote(job, rendered.frames, rendered.recipe)
+            try:
+                assert await anext(stream) == RECEIVED
+            except RayError as error:
+                # The frames are still here, and they are what the job costs: another encoder may take them.
+                logger.warning("encoder lost at hand-over %d of %d: %s", attempt, HANDOVERS, error)
+            else:
+                self._keep(_drain(stream))
+                return
+        self._store.release(
+            job.id,
+            job.attempt,
+            reason_code="worker_crashed",
+            reason="No encoder took the frames.",
+            charge=True,
+        )
+
+    def _keep(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _drain(stream: Any) -> None:
+    try:
+        async for _ in stream:
+            pass
+    except RayError as error:
+        logger.warning("encoder lost after hand-over; the job runs again when its lease ends: %s", error)

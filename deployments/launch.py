@@ -1,0 +1,185 @@
+"""`i2v serve`: the whole service on this machine, in a Ray cluster of its own that ends with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from deployments import demo
+from serving.cli import MARKS, AsJson, app, err, fail, out
+from serving.client import Client
+from serving.doctor import Level, examine
+from serving.errors import ConfigurationInvalid, I2VError
+from serving.jobs.job import JobStatus
+from serving.logs import log_to, new_log_file
+from serving.settings import Settings, load_settings
+
+APPLICATION = "i2v"
+OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
+SLOW_START_S = 60.0
+# Serve's defaults take half a minute to notice a dead proxy, and report usage to its makers.
+ENVIRONMENT = {
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="Deployment file.")] = Path("serve_config.yaml"),
+    port: Annotated[int | None, typer.Option(help="Port of the API; I2V_PORT, else 8000.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the service here and stay up until Ctrl-C."""
+    try:
+        settings = read_config(config, port)
+        log_file = new_log_file(settings.log_dir)
+        log_to(log_file, settings.log_level)
+        _check(settings, log_file, as_json)
+        Service(settings, log_file, as_json).run()
+    except I2VError as error:
+        raise fail(error.message, code=error.code, param=None, as_json=as_json) from None
+
+
+def read_config(path: Path, port: int | None = None) -> Settings:
+    """Settings from the deployment file (its defaults where there is none), the environment, then `port`."""
+    args: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            document = yaml.safe_load(path.read_text())
+            listen = document.get("http_options", {})
+            args = {name: listen[name] for name in ("host", "port") if name in listen}
+            args |= document["applications"][0].get("args", {})
+        except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
+            raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
+    if port is not None:
+        os.environ["I2V_PORT"] = str(port)
+    return load_settings(args)
+
+
+class Service:
+    """One start: a local Ray cluster, the application on it, and the end of both."""
+
+    def __init__(self, settings: Settings, log_file: Path, as_json: bool) -> None:
+        self._settings = settings
+        self._log_file = log_file
+        self._as_json = as_json
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM; leaves no process behind.
+
+        Raises:
+            ConfigurationInvalid: a deployment could not start, with Serve's reason.
+        """
+        os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+        import ray
+        from ray import serve
+
+        from deployments.app import assemble, wire
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        # After ray.init, which puts handlers of its own in place.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._stop.set())
+        wiring = wire(self._settings, self._log_file)
+        try:
+            serve.start(http_options={"host": self._settings.host, "port": self._settings.port})
+            target = serve.RunTarget(assemble(wiring), name=APPLICATION, route_prefix="/")
+            serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+            if self._wait_until_ready():
+                self._say("ready", f"ready: http://{self._settings.host}:{self._settings.port}/docs")
+                self._stop.wait()
+            self._say("stopping", "stopping")
+        finally:
+            # Not serve.shutdown(): it would wait for the running jobs, which the queue keeps anyway.
+            ray.shutdown()
+            _release_jobs_of(wiring)
+
+    def _wait_until_ready(self) -> bool:
+        from ray import serve
+
+        began, told = time.monotonic(), ""
+        with Client(f"http://{self._settings.host}:{self._settings.port}") as client:
+            while not self._stop.is_set():
+                status = serve.status().applications.get(APPLICATION)
+                if status is not None and status.status.value in ("DEPLOY_FAILED", "UNHEALTHY"):
+                    raise ConfigurationInvalid(f"The service did not start: {status.message}")
+                if status is not None and status.status.value == "RUNNING" and client.ready():
+                    return True
+                waiting = (
+                    []
+                    if status is None
+                    else [name for name, d in status.deployments.items() if d.status.value != "HEALTHY"]
+                )
+                if ", ".join(waiting) != told:
+                    told = ", ".join(waiting)
+                    self._say("starting", f"starting: {told or 'the first card'}")
+                if time.monotonic() - began > SLOW_START_S:
+                    began = time.monotonic()
+                    self._say("starting", f"still waiting for {told}: is there a node with its card and label?")
+                self._stop.wait(0.3)
+        return False
+
+    def _say(self, event: str, text: str) -> None:
+        if self._as_json:
+            out.print_json(json.dumps({"event": event, "detail": text, "port": self._settings.port}), indent=None)
+        else:
+            out.print(text, soft_wrap=True, highlight=False)
+
+
+def _check(settings: Settings, log_file: Path, as_json: bool) -> None:
+    failed = []
+    with log_file.open("a") as log:
+        for finding in examine(settings):
+            log.write(f"{finding.level:<4} {finding.check:<10} {finding.detail}\n")
+            if finding.level == Level.FAIL:
+                failed.append(f"{finding.check}: {finding.detail}")
+            if not as_json:
+                err.print(f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}", soft_wrap=True)
+    if failed:
+        raise ConfigurationInvalid("The service cannot run here. " + " ".join(failed))
+
+
+def _release_jobs_of(wiring: Any) -> None:
+    """Put back what this start's cards were working on, so that the next start need not wait for leases to lapse."""
+    store = wiring.open_store()
+    after: str | None = None
+    while True:
+        jobs, more = store.list(after=after, limit=100)
+        for job in jobs:
+            if job.status is JobStatus.IN_PROGRESS and (job.worker or "").startswith(f"{wiring.start}/"):
+                store.release(
+                    job.id,
+                    job.attempt,
+                    reason_code="drained",
+                    reason="The service was stopped.",
+                    charge=False,
+                )
+        if not more:
+            break
+        after = jobs[-1].id
+    store.close()
+
+
+def main() -> None:
+    """The `i2v` command with the verbs that need Ray beside those that do not."""
+    app.command(name="demo")(demo.demo)
+    app()

@@ -1,0 +1,48 @@
+"""Pool settings as Serve replicas: which model, how many, on which cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.presets import BUILTIN, PUBLISHED, profile_for
+from serving.scheduling.cards import CARDS
+from serving.service import ServedPool
+from serving.settings import AUTO, PoolSettings, Settings
+
+CPU = CARDS["cpu"].name
+
+
+def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
+    """Every pool with its model decided, in a cluster that has `gpus` GPUs."""
+    decided = []
+    for pool in settings.pools:
+        model = pool.model or settings.model
+        if model == AUTO:
+            model = PUBLISHED if on_gpu(pool, gpus) else BUILTIN
+        decided.append(ServedPool(pool, model, profile_for(model)))
+    return tuple(decided)
+
+
+def on_gpu(pool: PoolSettings, gpus: int) -> bool:
+    return gpus > 0 if pool.card == AUTO else pool.card != CPU
+
+
+def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
+    """Serve options of the pool's generator: one replica a card."""
+    resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if on_gpu(pool, gpus) else {"num_cpus": 1}
+    if pool.label is not None:
+        resources["label_selector"] = pool.label
+    most = pool.max_replicas or max(pool.min_replicas or 1, gpus if pool.card == AUTO else 1)
+    least = most if pool.min_replicas is None else pool.min_replicas
+    options: dict[str, Any] = {"name": f"Generator-{pool.name}", "ray_actor_options": resources}
+    if least == most:
+        return options | {"num_replicas": most}
+    scaling = {
+        "min_replicas": least,
+        "max_replicas": most,
+        # A replica works on one job; a second one that waits asks for a second card.
+        "target_ongoing_requests": 1,
+        "upscale_delay_s": 2,
+        "downscale_delay_s": 120,
+    }
+    return options | {"autoscaling_config": scaling}

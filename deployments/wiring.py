@@ -1,0 +1,40 @@
+"""What every deployment is given, and the connections each replica opens from it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.jobs.store import JobStore, open_store
+from serving.logs import log_to
+from serving.service import ServedPool
+from serving.settings import Settings
+from serving.storage import DirectoryStorage
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """One start of the service: settings, pools with their models decided, and the start's log file."""
+
+    settings: Settings
+    pools: tuple[ServedPool, ...]
+    log_file: Path
+    start: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Names this start in the jobs its workers hold."""
+
+    def worker(self, pool: ServedPool) -> str:
+        return f"{self.start}/{pool.settings.name}"
+
+    def open_log(self) -> None:
+        log_to(self.log_file, self.settings.log_level)
+
+    def open_store(self) -> JobStore:
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        return open_store(self.settings.database)
+
+    def pictures(self) -> DirectoryStorage:
+        return DirectoryStorage(self.settings.data_dir)
+
+    def outputs(self) -> DirectoryStorage:
+        return DirectoryStorage(self.settings.output_dir)

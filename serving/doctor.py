@@ -1,0 +1,166 @@
+"""Start-up checks: could the service run here? One clear line each. Knows nothing of Ray beyond its version."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from serving.errors import I2VError
+from serving.presets import BUILTIN, PUBLISHED
+from serving.settings import AUTO, Settings
+
+GIB = 2**30
+LEAST_MEMORY_GIB = 4
+CARD_MEMORY_GIB = 8  # the least in which 512p/16 fits
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `FAIL` means that the service could not run."""
+
+    check: str
+    level: Level
+    detail: str
+
+
+def examine(settings: Settings, *, will_listen: bool = True) -> Iterator[Finding]:
+    """Every check in turn; a check that breaks is a finding too.
+
+    Args:
+        will_listen: whether the port must be free.
+    """
+    checks: list[tuple[str, Callable[[Settings], Finding]]] = [
+        ("python", _python),
+        ("torch", _torch),
+        ("ray", _ray),
+        ("ffmpeg", _ffmpeg),
+        ("weights", _weights),
+        ("data_dir", lambda s: _writable("data_dir", s.data_dir)),
+        ("output_dir", lambda s: _writable("output_dir", s.output_dir)),
+        ("log_dir", lambda s: _writable("log_dir", s.log_dir)),
+        ("database", _database),
+        ("disk", _disk),
+        ("memory", _memory),
+    ]
+    if will_listen:
+        checks.append(("port", _port))
+    for name, check in checks:
+        try:
+            yield check(settings)
+        except I2VError as error:
+            yield Finding(name, Level.FAIL, error.message)
+        except Exception as error:
+            yield Finding(name, Level.FAIL, f"{type(error).__name__}: {error}")
+
+
+def model_of(settings: Settings) -> str:
+    """The model setting with "auto" decided by this machine's GPU."""
+    if settings.model != AUTO:
+        return settings.model
+    import torch
+
+    return PUBLISHED if torch.cuda.is_available() else BUILTIN
+
+
+def _python(settings: Settings) -> Finding:
+    level = Level.OK if sys.version_info >= (3, 11) else Level.FAIL
+    return Finding("python", level, f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _torch(settings: Settings) -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("torch", Level.OK, f"{torch.__version__}; no CUDA card: the CPU renders")
+    card = torch.cuda.get_device_properties(0)
+    memory = card.total_memory / GIB
+    detail = f"{torch.__version__}; {torch.cuda.device_count()} x {card.name}, {memory:.0f} GiB"
+    return Finding("torch", Level.OK if memory >= CARD_MEMORY_GIB else Level.WARN, detail)
+
+
+def _ray(settings: Settings) -> Finding:
+    try:
+        return Finding("ray", Level.OK, version("ray"))
+    except PackageNotFoundError:
+        return Finding("ray", Level.FAIL, "not installed; `make install` sets everything up")
+
+
+def _ffmpeg(settings: Settings) -> Finding:
+    import imageio_ffmpeg
+
+    executable = imageio_ffmpeg.get_ffmpeg_exe()
+    encoders = subprocess.run(
+        [executable, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=20, check=True
+    ).stdout
+    missing = [name for name in ("libx264", "libvpx-vp9", "gif") if name not in encoders]
+    if missing:
+        return Finding("ffmpeg", Level.FAIL, f"{executable} lacks {', '.join(missing)}")
+    return Finding("ffmpeg", Level.OK, f"{imageio_ffmpeg.get_ffmpeg_version()} at {executable}")
+
+
+def _weights(settings: Settings) -> Finding:
+    from serving.engine.weights import locate
+
+    model = model_of(settings)
+    found = locate(model, settings.revision, download=False)
+    return Finding("weights", Level.OK, f"{model} at {found.revision}")
+
+
+def _writable(name: str, folder: Path) -> Finding:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"probe")
+    return Finding(name, Level.OK, f"{folder} is writable")
+
+
+def _database(settings: Settings) -> Finding:
+    from serving.jobs.store import open_store
+
+    store = open_store(settings.database)
+    try:
+        store.ping()
+    finally:
+        store.close()
+    return Finding("database", Level.OK, settings.database.rpartition("@")[2])
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(settings.output_dir).free
+    enough = free >= settings.disk_reserve_bytes
+    detail = f"{free / GIB:.1f} GiB free, {settings.disk_reserve_bytes / GIB:.1f} GiB kept in reserve"
+    return Finding("disk", Level.OK if enough else Level.FAIL, detail)
+
+
+def _memory(settings: Settings) -> Finding:
+    memory = psutil.virtual_memory()
+    level = Level.OK if memory.available >= LEAST_MEMORY_GIB * GIB else Level.WARN
+    return Finding("memory", level, f"{memory.available / GIB:.1f} GiB available of {memory.total / GIB:.1f} GiB")
+
+
+def _port(settings: Settings) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            why = error.strerror or str(error)
+            detail = f"{settings.host}:{settings.port}: {why}; choose another with I2V_PORT"
+            return Finding("port", Level.FAIL, detail)
+    return Finding("port", Level.OK, f"{settings.host}:{settings.port} is free")

@@ -1,0 +1,69 @@
+"""The device under the engine: its name, its memory, and what running out of it looks like.
+
+Knows nothing of models or requests.
+"""
+
+from __future__ import annotations
+
+import gc
+import platform
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+# cuDNN, cuBLAS and the driver report exhaustion as plain errors, not as torch.OutOfMemoryError.
+_EXHAUSTED = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a recipe says of the hardware."""
+
+    name: str
+    memory_bytes: int
+
+
+def describe(device: torch.device) -> Card:
+    """The card at `device`; on a CPU the processor and the machine's memory."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return Card(properties.name, properties.total_memory)
+    return Card(platform.processor() or platform.machine(), psutil.virtual_memory().total)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes a CUDA allocation can still get, the allocator's own spare ones included."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the work queued on `device`, so that progress and timings tell the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def release(device: torch.device) -> None:
+    """Give memory that nothing refers to any more back to the card."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def start_peak(device: torch.device) -> None:
+    """Begin a new measurement for `peak_bytes`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most bytes allocated at once since `start_peak`, weights included; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` means that the card's memory is exhausted."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _EXHAUSTED)

@@ -1,0 +1,164 @@
+"""One model on one device: `load`, `warm_up`, `generate`.
+
+Knows nothing of HTTP, Ray, jobs or MP4.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from serving.engine import card, decoding, sampler
+from serving.engine.conditioning import condition, generator_for
+from serving.engine.sampler import OnStep, ShouldStop
+from serving.engine.weights import Modules, Weights, default_dtype, load
+from serving.errors import InsufficientGpuMemory
+from serving.request import VideoParameters, VideoRequest, resolve
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What one request gave."""
+
+    frames: npt.NDArray[np.uint8]
+    """(F, H, W, 3), RGB."""
+    timings: dict[str, float]
+    """Seconds of "condition", "denoise" and "decode"."""
+    peak_memory_bytes: int | None
+    """The most memory allocated on the card, weights included; None on a CPU."""
+
+
+class Pipeline:
+    """A loaded model. One request at a time: it is not for several threads."""
+
+    def __init__(
+        self, weights: Weights, modules: Modules, device: torch.device, *, decode_chunk: int | None = None
+    ) -> None:
+        self.weights = weights
+        self.modules = modules
+        self.device = device
+        self.decode_chunk = decode_chunk
+        self.card = card.describe(device)
+
+    @classmethod
+    def load(
+        cls,
+        weights: Weights,
+        *,
+        device: torch.device | str,
+        dtype: torch.dtype | None = None,
+        decode_chunk: int | None = None,
+    ) -> Pipeline:
+        """Load `weights` onto `device`.
+
+        Args:
+            dtype: by default float16 on CUDA and float32 elsewhere.
+            decode_chunk: frames the VAE decodes at once; by default what the free memory holds.
+
+        Raises:
+            WeightsUnavailable: a file does not fit its configuration.
+            InsufficientGpuMemory: the card cannot hold the weights.
+        """
+        device = torch.device(device)
+        try:
+            modules = load(weights, device, default_dtype(device) if dtype is None else dtype)
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+        else:
+            return cls(weights, modules, device, decode_chunk=decode_chunk)
+        card.release(device)
+        raise InsufficientGpuMemory(f"The card has too little free memory for the weights of {weights.name!r}.")
+
+    def warm_up(self) -> None:
+        """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
+        profile = self.weights.profile
+        smallest = VideoParameters(
+            prompt="a slow pan",
+            resolution=min(profile.resolutions, key=profile.side),
+            num_frames=int(profile.num_frames.low),
+        )
+        request = resolve(smallest, profile, seed=0).model_copy(update={"num_inference_steps": 1})
+        self.generate(Image.new("RGB", (request.width, request.height), "grey"), request)
+
+    def generate(
+        self,
+        picture: Image.Image,
+        request: VideoRequest,
+        *,
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> Clip:
+        """The clip of one request.
+
+        Args:
+            picture: RGB, best of exactly the request's (width, height); else its middle is taken.
+            on_step: told (steps done, steps in all) after each step.
+            should_stop: asked before each step and before each chunk of frames is decoded.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            InsufficientGpuMemory: the card ran out of memory; it is freed, and the next request finds it so.
+            GenerationFailed: the frames are not finite.
+        """
+        try:
+            return self._generate(picture, request, on_step or _ignore, should_stop or _never)
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+        # Outside the handler: inside it the error's traceback would keep every activation alive.
+        card.release(self.device)
+        raise InsufficientGpuMemory(
+            f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
+            f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
+            "resolution may."
+        )
+
+    @torch.inference_mode()
+    def _generate(
+        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop
+    ) -> Clip:
+        modules, generator = self.modules, generator_for(request.seed)
+        card.start_peak(self.device)
+        started = self._now()
+        conditioning = condition(modules, picture, request, generator)
+        conditioned = self._now()
+        latents = sampler.denoise(
+            sampler.unet_predictor(modules.unet, conditioning),
+            conditioning.noise,
+            modules.scheduler,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            generator=generator,
+            on_step=on_step,
+            should_stop=should_stop,
+        )
+        denoised = self._now()
+        chunk = self.decode_chunk
+        if chunk is None:
+            chunk = decoding.chunk_for(modules.vae, request.width, request.height)
+        frames = decoding.decode(modules.vae, latents, chunk, should_stop)
+        timings = {
+            "condition": conditioned - started,
+            "denoise": denoised - conditioned,
+            "decode": self._now() - denoised,
+        }
+        return Clip(frames, timings, card.peak_bytes(self.device))
+
+    def _now(self) -> float:
+        """Seconds, once the device has done what it was given."""
+        card.synchronize(self.device)
+        return time.perf_counter()
+
+
+def _ignore(step: int, total: int) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,93 @@
+"""The denoising loop: noise to latents in the scheduler's steps, with guidance, progress and cancellation.
+
+`predict` is all it knows of the UNet; whatever computes the same prediction can stand in for `unet_predictor`.
+Knows nothing of prompts, pictures or pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from serving.engine import card
+from serving.engine.conditioning import Conditioning
+from serving.errors import Cancelled
+
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""(latents (1, C, F, h, w), timestep) to one prediction for each of B halves: (B, C, F, h, w)."""
+OnStep = Callable[[int, int], None]
+"""(steps done, from 1; steps in all)"""
+ShouldStop = Callable[[], bool]
+
+
+def unet_predictor(unet: Any, conditioning: Conditioning) -> Predict:
+    """One forward of the UNet for both halves at once."""
+    halves = conditioning.text.shape[0]
+
+    def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        prediction: torch.Tensor = unet(
+            latents.repeat(halves, 1, 1, 1, 1),
+            timestep,
+            encoder_hidden_states=conditioning.text,
+            fps=conditioning.fps,
+            image_latents=conditioning.image_latents,
+            image_embeddings=conditioning.image,
+            return_dict=False,
+        )[0]
+        return prediction
+
+    return predict
+
+
+def denoise(
+    predict: Predict,
+    noise: torch.Tensor,
+    scheduler: Any,
+    *,
+    num_inference_steps: int,
+    guidance_scale: float,
+    generator: torch.Generator,
+    on_step: OnStep,
+    should_stop: ShouldStop,
+) -> torch.Tensor:
+    """Latents (1, C, F, h, w) from standard normal `noise` of the same shape and dtype.
+
+    Args:
+        scheduler: copied, so that nothing of one request reaches the next.
+        generator: drawn from by schedulers that add noise at each step; DDIM draws nothing.
+        on_step: called after each step, when the device has done it.
+        should_stop: asked before each step.
+
+    Raises:
+        Cancelled: `should_stop` said so.
+    """
+    scheduler = copy.deepcopy(scheduler)
+    scheduler.set_timesteps(num_inference_steps)
+    draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    latents = noise * scheduler.init_noise_sigma
+    for step, timestep in enumerate(scheduler.timesteps, 1):
+        if should_stop():
+            raise Cancelled
+        prediction = guide(predict(scheduler.scale_model_input(latents, timestep), timestep), guidance_scale)
+        frames = scheduler.step(_by_frame(prediction), timestep, _by_frame(latents), **draws).prev_sample
+        latents = frames.transpose(0, 1).unsqueeze(0)
+        card.synchronize(latents.device)
+        on_step(step, len(scheduler.timesteps))
+    return latents
+
+
+def guide(prediction: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+    """(1, ...) from (B, ...): past the unconditional half, towards the prompt."""
+    if prediction.shape[0] == 1:
+        return prediction
+    unconditional, conditional = prediction.chunk(2)
+    return unconditional + guidance_scale * (conditional - unconditional)
+
+
+def _by_frame(latents: torch.Tensor) -> torch.Tensor:
+    """(F, C, h, w) from (1, C, F, h, w): schedulers that clip do so for each picture."""
+    return latents[0].transpose(0, 1)

@@ -1,0 +1,28 @@
+"""The whole HTTP application over one `VideoService`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
+
+from serving.http import errors
+from serving.http.catalog import catalog_router
+from serving.http.videos import videos_router
+from serving.service import VideoService
+from serving.settings import Settings
+
+
+def create_app(service: VideoService, settings: Settings) -> ASGIApp:
+    """The API with its documentation at /docs, which needs no outside host."""
+    app: FastAPI = FastAPIOffline(
+        title="I2VGen-XL video service",
+        version=version("i2v-serve"),
+        summary="One still picture and a prompt in, a short video out.",
+    )
+    errors.install(app)
+    app.include_router(videos_router(service, settings))
+    app.include_router(catalog_router(service))
+    return errors.RequestId(app)

@@ -1,0 +1,52 @@
+"""What this service serves: models and presets, and whether it is alive and ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from serving.errors import ModelNotFound, ServiceUnavailable
+from serving.presets import ModelProfile
+from serving.service import VideoService
+
+
+def catalog_router(service: VideoService) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/v1/models", tags=["catalog"], summary="Models, with their ranges and defaults")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [_model(profile) for profile in service.profiles.values()]}
+
+    @router.get("/v1/models/{name}", tags=["catalog"], summary="One model")
+    async def model(name: str) -> dict[str, Any]:
+        if name not in service.profiles:
+            raise ModelNotFound(f"model: {name[:100]!r} is not served here.", param="model")
+        return _model(service.profiles[name])
+
+    @router.get("/v1/presets", tags=["catalog"], summary="Presets of every model")
+    async def presets() -> dict[str, Any]:
+        rows = [
+            {"name": name, "model": profile.name, **preset.model_dump()}
+            for profile in service.profiles.values()
+            for name, preset in profile.presets.items()
+        ]
+        return {"object": "list", "data": rows}
+
+    @router.get("/healthz", tags=["health"], summary="Is the process alive?")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz", tags=["health"], summary="Can it take work now? 503 with the reasons when not")
+    async def readyz() -> dict[str, str]:
+        reasons = await service.not_ready()
+        if reasons:
+            raise ServiceUnavailable(" ".join(reasons), retry_after_s=5)
+        return {"status": "ready"}
+
+    return router
+
+
+def _model(profile: ModelProfile) -> dict[str, Any]:
+    limits = profile.model_dump(exclude={"name", "cost", "presets", "guidance_advice"})
+    return {"id": profile.name, "object": "model", "created": 0, "owned_by": "i2v", "parameters": limits}

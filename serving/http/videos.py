@@ -1,0 +1,81 @@
+"""The routes of /v1/videos. Knows the service's use cases and the wire's objects, nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from serving.http.content import content_response
+from serving.http.objects import DeletedVideo, Video, VideoList, poll_after_ms, video
+from serving.http.submission import PICTURE, read_submission
+from serving.jobs.job import Job
+from serving.request import VideoParameters
+from serving.service import VideoService
+from serving.settings import Settings
+
+POLL_AFTER = "openai-poll-after-ms"
+
+
+def videos_router(service: VideoService, settings: Settings) -> APIRouter:
+    router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+    async def answer(job: Job, response: Response) -> Video:
+        response.headers[POLL_AFTER] = str(poll_after_ms(job))
+        return video(job, await service.queue_position(job))
+
+    @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
+    async def submit(request: Request, response: Response) -> Video:
+        parameters, picture = await read_submission(
+            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
+        )
+        return await answer(await service.submit(parameters, picture), response)
+
+    @router.get("", summary="List videos")
+    async def list_videos(
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> VideoList:
+        jobs, has_more = await service.list_videos(after=after, limit=limit, newest_first=order == "desc")
+        data = [video(job) for job in jobs]
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        return VideoList(data=data, has_more=has_more, first_id=first, last_id=last)
+
+    @router.get("/{video_id}", summary="Follow a video")
+    async def retrieve(video_id: str, response: Response) -> Video:
+        return await answer(await service.retrieve(video_id), response)
+
+    @router.delete("/{video_id}", summary="Delete a video; a running one is cancelled first")
+    async def delete(video_id: str) -> DeletedVideo:
+        return DeletedVideo(id=(await service.delete(video_id)).id)
+
+    @router.post("/{video_id}/cancel", summary="Cancel a video")
+    async def cancel(video_id: str, response: Response) -> Video:
+        return await answer(await service.cancel(video_id), response)
+
+    @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
+    @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
+    async def content(request: Request, video_id: str, variant: str = "video") -> Response:
+        found = await service.content(video_id, variant)
+        return content_response(request, found, service.outputs)
+
+    return router
+
+
+def _submission_schema() -> dict[str, Any]:
+    schema = VideoParameters.model_json_schema()
+    picture = {"type": "string", "format": "binary", "description": "The still, a file; or a data URL."}
+    multipart = schema | {
+        "properties": schema["properties"] | {PICTURE: picture},
+        "required": [*schema["required"], PICTURE],
+    }
+    data_url = {"type": "string", "description": "The still as a data URL: data:image/png;base64,..."}
+    json = schema | {
+        "properties": schema["properties"] | {PICTURE: data_url},
+        "required": [*schema["required"], PICTURE],
+    }
+    return {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": multipart}, "application/json": {"schema": json}},
+    }

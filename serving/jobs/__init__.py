@@ -1,0 +1,1 @@
+"""Durable video jobs: the records, the queue and its leases, in SQLite or PostgreSQL."""

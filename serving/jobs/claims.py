@@ -1,0 +1,129 @@
+"""Who works on what: the line, lapsed leases, and what becomes of a job whose worker died.
+
+Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray or video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, delete, exists, or_, select
+
+from serving.errors import NotCancellable, VideoNotFound, WorkerCrashed
+from serving.jobs import transitions
+from serving.jobs.clock import StoreClock
+from serving.jobs.fence import at_work
+from serving.jobs.job import Failure, Job, JobStatus
+from serving.jobs.tables import job_of, jobs, visible
+from serving.jobs.transitions import change
+
+
+def next_in_line(model: str) -> Select[Any]:
+    """The job a free card of `model` takes: interactive before batch, then by order of acceptance."""
+    waiting = select(jobs).where(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
+    return waiting.order_by(jobs.c.rank, jobs.c.seq).limit(1)
+
+
+def lapsed(clock: StoreClock) -> ColumnElement[bool]:
+    """In progress, and nobody has renewed the lease in time."""
+    return and_(
+        jobs.c.status == JobStatus.IN_PROGRESS,
+        or_(jobs.c.lease_boot != clock.boot, jobs.c.lease_until <= clock.now()),
+    )
+
+
+def claimable(connection: Connection, clock: StoreClock, model: str) -> bool:
+    waiting = exists().where(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
+    abandoned = exists().where(lapsed(clock), jobs.c.model == model)
+    return bool(connection.scalar(select(or_(waiting, abandoned))))
+
+
+def claim(
+    connection: Connection, clock: StoreClock, model: str, worker: str, lease_s: float, max_attempts: int
+) -> Job | None:
+    recover(connection, clock, max_attempts)
+    row = connection.execute(next_in_line(model).with_for_update(skip_locked=True)).mappings().first()
+    if row is None:
+        return None
+    return change(connection, row, transitions.started(clock, row["attempt"] + 1, worker, lease_s))
+
+
+def recover(connection: Connection, clock: StoreClock, max_attempts: int) -> None:
+    """Take every job whose lease has lapsed from its worker; of all models, so that none is forgotten."""
+    found = connection.execute(select(jobs).where(lapsed(clock)).with_for_update(skip_locked=True))
+    for row in found.mappings().all():
+        reason = f"{row['worker']} stopped renewing its lease"
+        let_go(connection, clock, row, Failure(row["attempt"], "lease_expired", reason), max_attempts)
+
+
+def release(
+    connection: Connection,
+    clock: StoreClock,
+    job_id: str,
+    attempt: int,
+    failure: Failure | None,
+    max_attempts: int,
+) -> Job | None:
+    mine = select(jobs).where(at_work(job_id, attempt)).with_for_update()
+    row = connection.execute(mine).mappings().first()
+    return None if row is None else let_go(connection, clock, row, failure, max_attempts)
+
+
+def let_go(
+    connection: Connection, clock: StoreClock, row: RowMapping, failure: Failure | None, max_attempts: int
+) -> Job | None:
+    """Back into its old place in line; or ended, when it was cancelled or has used up its attempts.
+
+    Args:
+        row: the locked row of a job in progress.
+        failure: the crash to charge; None charges nothing.
+
+    Returns:
+        The job as it is now; None where it was deleted and is gone.
+    """
+    if row["deleted"]:
+        connection.execute(delete(jobs).where(jobs.c.seq == row["seq"]))
+        return None
+    failures = [*row["failures"], *([asdict(failure)] if failure else [])]
+    charged = {"failures": failures, "crashes": row["crashes"] + (failure is not None)}
+    if row["cancel_requested"]:
+        outcome = transitions.cancelled(clock)
+    elif failure is not None and charged["crashes"] >= max_attempts:
+        reasons = "; ".join(f"attempt {past['attempt']}: {past['message']}" for past in failures)
+        message = f"The worker died under this job {charged['crashes']} times: {reasons}."
+        outcome = transitions.failed(clock, WorkerCrashed.code, message)
+    else:
+        outcome = transitions.in_line_again()
+    return change(connection, row, charged | outcome)
+
+
+def cancel(connection: Connection, clock: StoreClock, job_id: str) -> Job:
+    row = _locked(connection, job_id)
+    if JobStatus(row["status"]).ended:
+        raise NotCancellable
+    if _at_work(connection, clock, row):
+        return change(connection, row, {"cancel_requested": True})
+    return change(connection, row, transitions.cancelled(clock))
+
+
+def remove(connection: Connection, clock: StoreClock, job_id: str) -> Job:
+    row = _locked(connection, job_id)
+    if _at_work(connection, clock, row):
+        return change(connection, row, {"cancel_requested": True, "deleted": True})
+    connection.execute(delete(jobs).where(jobs.c.seq == row["seq"]))
+    return job_of(row)
+
+
+def _at_work(connection: Connection, clock: StoreClock, row: RowMapping) -> bool:
+    """Whether a worker holds the job. One whose lease has lapsed does not, and need not be waited for."""
+    if row["status"] != JobStatus.IN_PROGRESS:
+        return False
+    return not connection.scalar(select(exists().where(jobs.c.seq == row["seq"], lapsed(clock))))
+
+
+def _locked(connection: Connection, job_id: str) -> RowMapping:
+    row = connection.execute(select(jobs).where(visible(job_id)).with_for_update()).mappings().first()
+    if row is None:
+        raise VideoNotFound
+    return row

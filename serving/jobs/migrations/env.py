@@ -1,0 +1,11 @@
+"""Runs the migrations on the connection `serving.jobs.engines.migrate` brings, inside its transaction."""
+
+from alembic import context
+
+from serving.jobs.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,207 @@
+"""The job store: one durable queue in one database, shared by every process of the service.
+
+A worker's writes carry the attempt it was given; once the store has taken the job back they change nothing.
+Every method may block for some seconds and be called from any thread. Knows nothing of HTTP, Ray or video.
+
+Every method raises StorageUnavailable when the database stays locked, full or out of reach.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from serving.jobs import admission, claims, fence, listing, roll, transitions
+from serving.jobs.database import Database
+from serving.jobs.engines import open_database
+from serving.jobs.job import Failure, Held, Job, NewJob, Stage
+from serving.jobs.listing import Backlog
+from serving.jobs.tables import jobs
+from serving.jobs.worker import Worker
+
+MAX_ATTEMPTS = 3
+
+
+def open_store(url: str) -> JobStore:
+    """Open the store, creating or migrating its schema; any number of processes may do so at once.
+
+    Args:
+        url: `sqlite:///folder/jobs.db` for the processes of one machine, on a local disk; or
+            `postgresql+psycopg://user@host/name`.
+
+    Raises:
+        ConfigurationInvalid: the URL names no such database, or one written by a newer version.
+        StorageUnavailable: the database cannot be reached.
+    """
+    return JobStore(open_database(url))
+
+
+class JobStore:
+    """Jobs and the workers that do them."""
+
+    def __init__(self, database: Database) -> None:
+        """Use `open_store`."""
+        self._database = database
+        self._clock = database.clock
+
+    def ping(self) -> None:
+        """Answer at once whether the store can be read.
+
+        Raises:
+            StorageUnavailable: it cannot.
+        """
+        self._database.read(lambda c: c.scalar(select(jobs.c.seq).limit(1)), patience_s=0)
+
+    def close(self) -> None:
+        """Close the connections; the store can no longer be used."""
+        self._database.close()
+
+    # What the service does.
+
+    def insert(self, job: NewJob, *, max_waiting: int | None = None) -> Job:
+        """Accept a job; when this returns it is on disk. The same id again is the same job.
+
+        Raises:
+            ServerOverloaded: `max_waiting` jobs wait already; says in how many seconds a place may be free.
+        """
+        return self._database.write(lambda c: admission.admit(c, self._clock, job, max_waiting))
+
+    def get(self, job_id: str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            VideoNotFound: there is none, or it was deleted.
+        """
+        return self._database.read(lambda c: listing.get(c, job_id))
+
+    def list(
+        self, after: str | None = None, limit: int = 20, newest_first: bool = True
+    ) -> tuple[tuple[Job, ...], bool]:
+        """A page of jobs in order of acceptance, and whether there are more.
+
+        Args:
+            after: the last id of the page before; its job may have been deleted since.
+
+        Raises:
+            VideoNotFound: `after` is no job id.
+        """
+        return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
+
+    def queue_position(self, job_id: str) -> int | None:
+        """1 for the job its model's next free card takes; None for one that does not wait."""
+        return self._database.read(lambda c: listing.queue_position(c, job_id))
+
+    def backlog(self) -> dict[str, Backlog]:
+        """The waiting work of each model that has any, jobs abandoned by their workers included."""
+        return self._database.read(lambda c: listing.backlog(c, self._clock))
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job that waits; ask the worker of a job in progress to stop.
+
+        Raises:
+            VideoNotFound: there is no such job.
+            NotCancellable: it has ended already.
+        """
+        return self._database.write(lambda c: claims.cancel(c, self._clock, job_id))
+
+    def delete(self, job_id: str) -> Job:
+        """Remove a job, and return its last record, whose files are now the caller's to delete.
+
+        A job in progress is cancelled and can no longer be seen; its worker's `complete` will answer False.
+
+        Raises:
+            VideoNotFound: there is no such job.
+        """
+        return self._database.write(lambda c: claims.remove(c, self._clock, job_id))
+
+    # What a card's dispatcher and worker do.
+
+    def claimable(self, model: str) -> bool:
+        """Whether `claim` may find work; cheap, and takes no lock."""
+        return self._database.read(lambda c: claims.claimable(c, self._clock, model))
+
+    def claim(self, model: str, worker: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
+        """Take the next job of `model` for `lease_s` seconds, under a new attempt; None when none waits.
+
+        First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
+        cancelled, or when this was the last of `max_attempts` crashes.
+        """
+        return self._database.write(
+            lambda c: claims.claim(c, self._clock, model, worker, lease_s, max_attempts)
+        )
+
+    def renew(
+        self,
+        job_id: str,
+        attempt: int,
+        lease_s: float,
+        *,
+        stage: Stage | None = None,
+        step: int | None = None,
+        steps: int | None = None,
+        progress: int | None = None,
+    ) -> Held:
+        """Hold the job for `lease_s` seconds from now, and tell how far it is; None leaves a value as it was.
+
+        Progress (0 to 100) never goes back. LOST means that nothing was written and the worker must stop.
+        """
+        told = {"stage": stage, "step": step, "steps": steps, "progress": progress}
+        news = {name: value for name, value in told.items() if value is not None}
+        return self._database.write(lambda c: fence.renew(c, self._clock, job_id, attempt, lease_s, news))
+
+    def held(self, job_id: str, attempt: int) -> Held:
+        """What `renew` would answer; a cheap read that writes nothing."""
+        return self._database.read(lambda c: fence.held(c, job_id, attempt))
+
+    def complete(
+        self, job_id: str, attempt: int, result: dict[str, Any], expires_at: float | None = None
+    ) -> bool:
+        """Publish the result (JSON's types) of an attempt whose files are in place; again is still True.
+
+        False: the job was taken back or deleted, and the files are the caller's to delete.
+        """
+        values = transitions.completed(self._clock, result, expires_at)
+        return self._database.write(lambda c: fence.complete(c, job_id, attempt, values))
+
+    def fail(self, job_id: str, attempt: int, code: str, message: str) -> bool:
+        """End the job with a reason; code "cancelled" after a cancel. False: it was taken back before."""
+        values = transitions.failed(self._clock, code, message)
+        return self._database.write(lambda c: fence.fail(c, job_id, attempt, values))
+
+    def release(
+        self,
+        job_id: str,
+        attempt: int,
+        *,
+        reason_code: str,
+        reason: str,
+        charge: bool,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> Job | None:
+        """Take the job from a worker that died (`charge`) or that drains (not charged), at once.
+
+        It waits again in its old place; or it has ended, when cancelled, or with worker_crashed and all its
+        reasons when this was the last of `max_attempts` charged ones.
+
+        Returns:
+            The job as it is now; None when this attempt had ended already, or the job was deleted.
+        """
+        failure = Failure(attempt, reason_code, reason) if charge else None
+        return self._database.write(
+            lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts)
+        )
+
+    # Who is there.
+
+    def beat(self, worker: Worker) -> None:
+        """Say that this worker lives; to be repeated every few seconds."""
+        self._database.write(lambda c: roll.beat(c, self._clock, worker))
+
+    def workers(self, role: str | None = None, within_s: float = 15.0) -> tuple[Worker, ...]:
+        """Those that beat within the last `within_s` seconds, by id."""
+        return self._database.read(lambda c: roll.present(c, self._clock, role, within_s))
+
+    def leave(self, worker_id: str) -> None:
+        """Strike a worker off at once; unknown ones are no error."""
+        self._database.write(lambda c: roll.leave(c, worker_id))

@@ -1,0 +1,140 @@
+"""The tables, and the way between their rows and the records.
+
+Knows nothing of HTTP, Ray or video, and runs no statement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    RowMapping,
+    Table,
+    Text,
+    and_,
+    false,
+)
+
+from serving.jobs.job import Failure, Job, JobStatus, NewJob, accepted_at
+from serving.jobs.worker import Worker
+from serving.request import VideoRequest
+
+metadata = MetaData()
+
+RANKS = {"interactive": 0, "batch": 1}
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # The order of acceptance. Not created_at: a wall clock set back would let new jobs pass old ones.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("estimate_s", Float(53), nullable=False),
+    Column("stage", Text),
+    Column("progress", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("picture_key", Text, nullable=False),
+    Column("source_width", Integer, nullable=False),
+    Column("source_height", Integer, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("failures", JSON, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Column("deleted", Boolean, nullable=False, server_default=false()),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("result", JSON(none_as_null=True)),
+    Column("created_at", Float(53), nullable=False),
+    Column("started_at", Float(53)),
+    Column("completed_at", Float(53)),
+    Column("expires_at", Float(53)),
+    Column("worker", Text),
+    Column("lease_until", Float(53)),
+    Column("lease_boot", Text),
+    Column("remixed_from", Text),
+    # Answers claims, positions, bounds and backlogs without touching the rows.
+    Index("jobs_line", "status", "model", "rank", "seq", "estimate_s"),
+    sqlite_autoincrement=True,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("pool", Text),
+    Column("model", Text),
+    Column("card", JSON(none_as_null=True)),
+    Column("seen_at", Float(53), nullable=False),
+    Column("boot", Text, nullable=False),
+)
+
+
+def visible(job_id: str) -> ColumnElement[bool]:
+    """True of the row of this job, unless it was deleted while a worker still holds it."""
+    return and_(jobs.c.id == job_id, ~jobs.c.deleted)
+
+
+def row_of(new: NewJob) -> dict[str, Any]:
+    """The row of a job just accepted."""
+    width, height = new.source_size
+    return {
+        "id": new.id,
+        "model": new.request.model,
+        "status": JobStatus.QUEUED,
+        "rank": RANKS[new.request.priority],
+        "estimate_s": new.estimate_s,
+        "progress": 0,
+        "step": 0,
+        "steps": new.request.num_inference_steps,
+        "request": new.request.model_dump(mode="json"),
+        "picture_key": new.picture_key,
+        "source_width": width,
+        "source_height": height,
+        "warnings": list(new.warnings),
+        "attempt": 0,
+        "crashes": 0,
+        "failures": [],
+        "cancel_requested": False,
+        "deleted": False,
+        "created_at": accepted_at(new.id),
+        "remixed_from": new.remixed_from,
+    }
+
+
+_COPIED = {field.name for field in dataclasses.fields(Job)} & set(jobs.c.keys())
+
+
+def job_of(row: RowMapping) -> Job:
+    """The record of a row of `jobs`."""
+    request = VideoRequest.model_validate(row["request"])
+    values = {name: row[name] for name in _COPIED} | {
+        "status": JobStatus(row["status"]),
+        "priority": request.priority,
+        "request": request,
+        "source_size": (row["source_width"], row["source_height"]),
+        "warnings": tuple(row["warnings"]),
+        "failures": tuple(Failure(**failure) for failure in row["failures"]),
+    }
+    return Job(**values)
+
+
+def worker_of(row: RowMapping) -> Worker:
+    """The record of a row of `workers`."""
+    return Worker(id=row["id"], role=row["role"], pool=row["pool"], model=row["model"], card=row["card"])

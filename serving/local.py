@@ -1,0 +1,82 @@
+"""One clip in this process, without a service: the same stages in a row. Knows nothing of HTTP, Ray or jobs."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from serving.encoding import encode
+from serving.engine.pipeline import Pipeline
+from serving.engine.weights import locate
+from serving.preprocessing import prepare
+from serving.recipe import make_recipe
+from serving.request import VideoParameters, advice, resolve
+
+OnStage = Callable[[str, int, int], None]
+
+
+def generate_locally(
+    picture: bytes,
+    parameters: VideoParameters,
+    path: Path,
+    *,
+    model: str,
+    revision: str | None = None,
+    on_stage: OnStage,
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the clip to `path`, whole or not at all; returns its recipe and the warnings.
+
+    Args:
+        picture: the still's bytes, as uploaded.
+        on_stage: told (stage, step, steps) as the work goes on.
+
+    Raises:
+        I2VError: the picture, a parameter, the weights, the card or FFmpeg is at fault.
+    """
+    on_stage("preprocessing", 0, 0)
+    weights = locate(model, revision)
+    profile = weights.profile
+    request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+    began = time.perf_counter()
+    prepared = prepare(picture, parameters, profile)
+    request = request.model_copy(update={"width": prepared.width, "height": prepared.height})
+    timings = {"preprocess": time.perf_counter() - began}
+    on_stage("loading", 0, 0)
+    began = time.perf_counter()
+    pipeline = Pipeline.load(weights, device="cuda" if torch.cuda.is_available() else "cpu")
+    timings["load"] = time.perf_counter() - began
+    on_stage("denoising", 0, request.num_inference_steps)
+    clip = pipeline.generate(
+        Image.open(io.BytesIO(prepared.png)).convert("RGB"),
+        request,
+        on_step=lambda step, steps: on_stage("denoising", step, steps),
+    )
+    timings.update(clip.timings)
+    recipe = make_recipe(
+        request,
+        picture_png=prepared.png,
+        model=weights.name,
+        revision=weights.revision,
+        card=pipeline.card.name,
+        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        timings_s=timings,
+    )
+    on_stage("encoding", 0, 0)
+    began = time.perf_counter()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        encode(clip.frames, request.fps, aside, request.format, recipe=recipe)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    timings["encode"] = time.perf_counter() - began
+    return recipe | {"timings_s": timings}, [*prepared.warnings, *advice(request, profile)]

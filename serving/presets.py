@@ -1,0 +1,144 @@
+"""What a model allows: legal sizes, ranges, defaults and presets, one row each.
+
+A model ships its own `profile.json` beside its weights; the published I2VGen-XL folder has none, so its row stands
+here. Knows nothing of requests, HTTP or the engine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+PROFILE_FILE = "profile.json"
+BUILTIN = "builtin"
+BUILTIN_FOLDER = Path(__file__).parent / "models" / "builtin"
+PUBLISHED = "ali-vilab/i2vgen-xl"
+ASPECT_LIMIT = 16 / 9  # sides may differ by this factor, either way round
+SIDE_MULTIPLE = 8
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(_Row):
+    """Inclusive bounds and the default of one parameter."""
+
+    low: float
+    high: float
+    default: float
+
+
+class Preset(_Row):
+    """Values used where the request names none."""
+
+    resolution: str
+    num_frames: int
+    num_inference_steps: int
+    fps: int
+
+
+class Advice(_Row):
+    """A warning for guidance scales over, or under, a bound."""
+
+    warning: str
+    over: float | None = None
+    under: float | None = None
+
+    def applies(self, guidance_scale: float) -> bool:
+        return (self.over is not None and guidance_scale > self.over) or (
+            self.under is not None and guidance_scale < self.under
+        )
+
+
+class Cost(_Row):
+    """Work and memory of one denoising step, fitted to counts of the model.
+
+    With N megapixel-frames and S megapixels a frame, a guided step takes `N * (tflop_linear + tflop_spatial * S)`
+    TFLOP and holds `weights_gib + activation_gib * N` GiB.
+    """
+
+    tflop_linear: float
+    tflop_spatial: float
+    weights_gib: float
+    activation_gib: float
+
+
+class ModelProfile(_Row):
+    """One model's table of ranges, defaults and presets."""
+
+    name: str
+    default_resolution: str
+    resolutions: dict[str, int]
+    """Area class: name to the side, in pixels, of the square with that area."""
+    num_frames: Range
+    fps: Range
+    num_inference_steps: Range
+    guidance_scale: Range
+    negative_prompt: str | None
+    """The default; None where the model takes no negative prompt."""
+    guidance_advice: tuple[Advice, ...] = ()
+    presets: dict[str, Preset]
+    cost: Cost
+
+    def side(self, resolution: str) -> int:
+        return self.resolutions[resolution]
+
+    @property
+    def area_limits(self) -> tuple[int, int]:
+        """Smallest and largest legal area in pixels: the classes' own, with a tenth of tolerance."""
+        sides = self.resolutions.values()
+        return int(min(sides) ** 2 * 0.9), int(max(sides) ** 2 * 1.1)
+
+
+def target_size(side: int, aspect: float) -> tuple[int, int]:
+    """The (width, height) of about `side` squared pixels nearest to `aspect` = width / height.
+
+    Sides are multiples of 8; aspects beyond 9:16 and 16:9 are clamped.
+    """
+    aspect = min(max(aspect, 1 / ASPECT_LIMIT), ASPECT_LIMIT)
+    width = side * aspect**0.5
+    height = side / aspect**0.5
+    return round(width / SIDE_MULTIPLE) * SIDE_MULTIPLE, round(height / SIDE_MULTIPLE) * SIDE_MULTIPLE
+
+
+def read_profile(folder: Path) -> ModelProfile:
+    """The profile beside the weights in `folder`, else the published model's."""
+    path = folder / PROFILE_FILE
+    return ModelProfile.model_validate_json(path.read_text()) if path.is_file() else I2VGEN_XL
+
+
+def profile_for(model: str) -> ModelProfile:
+    """The profile of a model setting (built-in, local folder or hub name), without touching weights or network."""
+    return read_profile(BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser())
+
+
+I2VGEN_XL = ModelProfile(
+    name="i2vgen-xl",
+    default_resolution="512p",
+    resolutions={"256p": 256, "512p": 512, "768p": 768, "1024p": 1024},
+    num_frames=Range(low=8, high=32, default=16),
+    fps=Range(low=4, high=24, default=8),
+    num_inference_steps=Range(low=10, high=100, default=50),
+    guidance_scale=Range(low=1.0, high=20.0, default=9.0),
+    # The model's published list.
+    negative_prompt=(
+        "Distorted, discontinuous, Ugly, blurry, low resolution, motionless, static, disfigured, "
+        "disconnected limbs, Ugly faces, incomplete arms"
+    ),
+    guidance_advice=(
+        Advice(under=7.0, warning="the motion may drift from the prompt; 9 to 11 is recommended"),
+        Advice(over=16.0, warning="the picture may distort; 9 to 11 is recommended"),
+        Advice(over=12.0, warning="the motion may stiffen; 9 to 11 is recommended"),
+    ),
+    presets={
+        "preview": Preset(resolution="512p", num_frames=8, num_inference_steps=30, fps=8),
+        "standard": Preset(resolution="512p", num_frames=16, num_inference_steps=50, fps=8),
+        "high": Preset(resolution="768p", num_frames=24, num_inference_steps=80, fps=12),
+        "extreme": Preset(resolution="1024p", num_frames=32, num_inference_steps=100, fps=8),
+    },
+    # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
+    # peaks the stock forward allocates at those shapes (5.0 to 25.3 GiB, within 2%).
+    cost=Cost(tflop_linear=9.22, tflop_spatial=3.38, weights_gib=4.65, activation_gib=0.625),
+)

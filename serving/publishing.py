@@ -1,0 +1,74 @@
+"""Frames to files to a completed job: encode aside, rename, then one fenced write makes the result visible.
+
+Knows nothing of HTTP, Ray or the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.encoding import ENCODERS, encode, poster
+from serving.errors import EncodingFailed, I2VError
+from serving.jobs.job import Job
+from serving.jobs.lease import JobLease
+from serving.jobs.store import JobStore
+from serving.storage import Storage, output_name
+
+logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Publishes finished clips into one storage."""
+
+    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._prefix = output_prefix
+
+    def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
+        """Encode `frames` (uint8, (F, H, W, 3)) and complete the job; False where it had ended otherwise."""
+        try:
+            return self._publish(job, frames, recipe, lease)
+        except I2VError as error:
+            logger.warning("failed: %s", error.message)
+            self._store.fail(job.id, job.attempt, error.code, error.message)
+        except Exception as error:
+            logger.exception("failed")
+            self._store.fail(job.id, job.attempt, EncodingFailed.code, f"The clip could not be saved: {error}")
+        return False
+
+    def _publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
+        steps = job.request.num_inference_steps
+        lease.report("encoding", steps, steps)
+        began = time.perf_counter()
+        name = output_name(self._prefix, job.created_at, job.id, job.attempt)
+        files = {
+            "video": name + ENCODERS[job.request.format].suffix,
+            "thumbnail": name + ".jpg",
+            "recipe": name + ".json",
+        }
+
+        def write(path: Path) -> None:
+            encode(frames, job.request.fps, path, job.request.format, recipe=recipe)
+
+        self._outputs.publish(files["video"], write)
+        self._outputs.put_bytes(files["thumbnail"], poster(frames[0]))
+        timings = {**recipe["timings_s"], "encode": round(time.perf_counter() - began, 3)}
+        recipe = {**recipe, "timings_s": timings}
+        self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
+        completed = self._store.complete(
+            job.id, job.attempt, {"recipe": recipe, "files": files, "timings": timings}, expires_at=None
+        )
+        if completed:
+            logger.info("completed: %s", files["video"])
+        else:
+            logger.warning("not published: the job had ended, or another worker has it")
+            for key in files.values():
+                self._outputs.delete(key)
+        return completed

@@ -1,0 +1,51 @@
+"""The recipe of a clip: everything needed to make it again, and how it went. Knows nothing of jobs or files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from serving.request import VideoRequest
+
+LIBRARIES = ("i2v-serve", "torch", "diffusers", "transformers")
+
+
+def make_recipe(
+    request: VideoRequest,
+    *,
+    picture_png: bytes,
+    model: str,
+    revision: str,
+    card: str,
+    dtype: str,
+    timings_s: Mapping[str, float],
+    video_id: str | None = None,
+    attempt: int = 1,
+) -> dict[str, Any]:
+    """The recipe as a JSON object.
+
+    Args:
+        picture_png: the conditioning picture; its SHA-256 goes in.
+        model: hub name, folder name or "builtin", with its `revision`: a commit, or a hash of the weights.
+        card: the card's name as its driver gives it.
+        timings_s: seconds by stage.
+    """
+    return {
+        "id": video_id,
+        "parameters": request.model_dump(exclude={"metadata", "priority"}),
+        "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
+        "model": {"source": model, "revision": revision, "dtype": dtype},
+        "card": card,
+        "versions": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
+        "attempt": attempt,
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

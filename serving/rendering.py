@@ -1,0 +1,96 @@
+"""A claimed job on its card: picture out of storage, frames out of the model, failures into the store.
+
+Knows nothing of HTTP, Ray, queues or MP4.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from serving.engine.pipeline import Pipeline
+from serving.errors import Cancelled, GenerationFailed, I2VError
+from serving.jobs.job import CANCELLED, Job
+from serving.jobs.lease import JobLease
+from serving.jobs.store import JobStore
+from serving.recipe import make_recipe
+from serving.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A clip's frames, uint8 (F, H, W, 3), and its recipe so far."""
+
+    frames: np.ndarray
+    recipe: dict[str, Any]
+
+
+class Renderer:
+    """Renders one job at a time on one loaded pipeline."""
+
+    def __init__(self, pipeline: Pipeline, store: JobStore, pictures: Storage) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._pictures = pictures
+
+    def render(self, job: Job, lease: JobLease) -> Rendered | None:
+        """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker)."""
+        try:
+            rendered = self._render(job, lease)
+        except Cancelled:
+            self._stopped(job, lease)
+            return None
+        except I2VError as error:
+            logger.warning("failed: %s", error.message)
+            self._store.fail(job.id, job.attempt, error.code, error.message)
+            return None
+        except Exception as error:
+            logger.exception("failed")
+            self._store.fail(job.id, job.attempt, GenerationFailed.code, f"The model failed: {error}")
+            return None
+        if lease.should_stop():
+            self._stopped(job, lease)
+            return None
+        return rendered
+
+    def _render(self, job: Job, lease: JobLease) -> Rendered:
+        lease.report("conditioning", 0, job.request.num_inference_steps)
+        png = b"".join(self._pictures.read(job.picture_key))
+        picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
+        clip = self._pipeline.generate(
+            picture,
+            job.request,
+            on_step=lambda step, steps: lease.report("denoising" if step < steps else "decoding", step, steps),
+            should_stop=lease.should_stop,
+        )
+        seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
+        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds)
+        return Rendered(clip.frames, recipe_of(job, self._pipeline, png, clip.timings))
+
+    def _stopped(self, job: Job, lease: JobLease) -> None:
+        if lease.stop_reason == "lost":
+            logger.warning("stopped: the lease was lost; another worker has the job or will")
+            return
+        logger.info("cancelled")
+        self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
+
+
+def recipe_of(job: Job, pipeline: Pipeline, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
+    return make_recipe(
+        job.request,
+        picture_png=png,
+        model=pipeline.weights.name,
+        revision=pipeline.weights.revision,
+        card=pipeline.card.name,
+        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        timings_s=timings_s,
+        video_id=job.id,
+        attempt=job.attempt,
+    )

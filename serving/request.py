@@ -1,0 +1,244 @@
+"""What a user may ask, and what it means: `VideoParameters` as sent, `VideoRequest` with every value decided.
+
+Knows nothing of HTTP, pictures' bytes, jobs or cards.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
+from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_SEED = 2**63 - 1
+METADATA_ENTRIES = 16
+
+Format = Literal["mp4", "webm", "gif"]
+Fit = Literal["crop", "pad"]
+Priority = Literal["interactive", "batch"]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
+MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class VideoParameters(BaseModel):
+    """One submission as sent, apart from the picture; what is left out takes the preset's or the model's default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: str = Field(description="What should move, and how, in English.")
+    model: str | None = Field(None, description="A model of GET /v1/models; the first one by default.")
+    preset: str | None = Field(None, description="A row of GET /v1/presets; explicit parameters override it.")
+    resolution: str | None = Field(None, description='Area class, such as "512p"; the aspect is the picture\'s.')
+    size: str | None = Field(None, description='"WIDTHxHEIGHT" in pixels; excludes resolution and aspect_ratio.')
+    aspect_ratio: str | None = Field(None, description='"WIDTH:HEIGHT" between 9:16 and 16:9.')
+    fit: Fit | None = Field(None, description="How a picture of another aspect is fitted: crop (default) or pad.")
+    num_frames: int | None = Field(None, description="Frames in the clip.")
+    seconds: float | None = Field(None, description="Length; seconds x fps frames. Excludes num_frames.")
+    fps: int | None = Field(None, description="Frames a second: playback rate and motion condition.")
+    num_inference_steps: int | None = Field(None, description="Denoising steps.")
+    guidance_scale: float | None = Field(None, description="Classifier-free guidance; 1.0 turns it off.")
+    negative_prompt: str | None = Field(None, description="What should not appear.")
+    seed: int | None = Field(None, description="0 to 2**63 - 1; random where left out, and always reported.")
+    format: Format | None = Field(None, description="mp4 (default), webm or gif.")
+    priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_ENTRIES)] | None = Field(
+        None, description="Up to 16 notes of your own, returned with the video."
+    )
+
+
+class VideoRequest(BaseModel):
+    """A request with every value decided; the same request on the same model and card gives the same frames."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    prompt: str
+    negative_prompt: str | None
+    preset: str | None
+    width: int
+    height: int
+    fit: Fit
+    num_frames: int
+    fps: int
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    format: Format
+    priority: Priority
+    metadata: dict[str, str]
+
+    @property
+    def size(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_frames / self.fps
+
+    @property
+    def guided(self) -> bool:
+        """Whether each step runs the unconditional half too."""
+        return self.guidance_scale > 1.0
+
+
+def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:
+    """Decide every value; `seed` is used where none was given.
+
+    The size is that of a square picture until `frame_size` has seen the real one.
+
+    Raises:
+        InvalidPrompt, InvalidParameter, ModelNotFound: naming the first field at fault.
+    """
+    if parameters.model not in (None, profile.name):
+        raise ModelNotFound(f"model: {parameters.model!r} is not served here.", param="model")
+    preset = _preset(parameters, profile)
+    fps = _whole("fps", parameters.fps, profile.fps, preset.fps if preset else None)
+    steps = preset.num_inference_steps if preset else None
+    scale = profile.guidance_scale
+    guidance = scale.default if parameters.guidance_scale is None else parameters.guidance_scale
+    _within("guidance_scale", guidance, scale)
+    if parameters.seed is not None and not 0 <= parameters.seed <= MAX_SEED:
+        raise _out_of_range("seed", parameters.seed, "0 to 2**63 - 1")
+    width, height = frame_size(parameters, profile, (1, 1))
+    return VideoRequest(
+        model=profile.name,
+        prompt=_text("prompt", parameters.prompt),
+        negative_prompt=_negative_prompt(parameters, profile),
+        preset=parameters.preset,
+        width=width,
+        height=height,
+        fit=parameters.fit or "crop",
+        num_frames=_num_frames(parameters, profile, fps, preset.num_frames if preset else None),
+        fps=fps,
+        num_inference_steps=_whole(
+            "num_inference_steps", parameters.num_inference_steps, profile.num_inference_steps, steps
+        ),
+        guidance_scale=guidance,
+        seed=seed if parameters.seed is None else parameters.seed,
+        format=parameters.format or "mp4",
+        priority=parameters.priority or "interactive",
+        metadata=parameters.metadata or {},
+    )
+
+
+def frame_size(parameters: VideoParameters, profile: ModelProfile, picture: tuple[int, int]) -> tuple[int, int]:
+    """The clip's (width, height) for a picture of (width, height) pixels, by size, aspect_ratio or the picture itself.
+
+    Raises:
+        InvalidParameter: `size`, `resolution` or `aspect_ratio` is not legal for this model.
+    """
+    if parameters.size is not None:
+        return _explicit_size(parameters, profile)
+    preset = _preset(parameters, profile)
+    resolution = parameters.resolution or (preset.resolution if preset else profile.default_resolution)
+    if resolution not in profile.resolutions:
+        raise _out_of_range("resolution", resolution, ", ".join(profile.resolutions))
+    aspect = picture[0] / picture[1]
+    if parameters.aspect_ratio is not None:
+        aspect = _ratio("aspect_ratio", parameters.aspect_ratio, ":")
+    return target_size(profile.side(resolution), aspect)
+
+
+def advice(request: VideoRequest, profile: ModelProfile) -> list[str]:
+    """Warnings about legal values that rarely give good clips."""
+    found = (row for row in profile.guidance_advice if row.applies(request.guidance_scale))
+    return [f"guidance_scale {request.guidance_scale:g}: {row.warning}." for row in list(found)[:1]]
+
+
+def _explicit_size(parameters: VideoParameters, profile: ModelProfile) -> tuple[int, int]:
+    assert parameters.size is not None
+    for other in ("resolution", "aspect_ratio"):
+        if getattr(parameters, other) is not None:
+            raise InvalidParameter(f"{other}: cannot be given together with size.", param=other)
+    aspect = _ratio("size", parameters.size, "x")
+    width, height = (int(part) for part in parameters.size.split("x"))
+    least, most = profile.area_limits
+    if width * height > most and (width, height) in _SCALED_DOWN:
+        return target_size(max(profile.resolutions.values()), aspect)
+    if width % SIDE_MULTIPLE or height % SIDE_MULTIPLE:
+        near = "x".join(str(max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE) for side in (width, height))
+        raise _out_of_range("size", parameters.size, f"sides that are multiples of 8, such as {near}")
+    if not least <= width * height <= most:
+        raise _out_of_range("size", parameters.size, f"areas of {least} to {most} pixels")
+    return width, height
+
+
+# Sizes of the OpenAI contract that are larger than any model here, and understood as their aspect.
+_SCALED_DOWN = {(720, 1280), (1280, 720), (1024, 1792), (1792, 1024)}
+
+
+def _ratio(field: str, value: str, separator: str) -> float:
+    parts = value.split(separator)
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        form = f'"WIDTH{separator}HEIGHT"'
+        raise _out_of_range(field, value, f"two whole numbers, {form}")
+    width, height = int(parts[0]), int(parts[1])
+    if width == 0 or height == 0 or not 1 / ASPECT_LIMIT - 0.02 <= width / height <= ASPECT_LIMIT + 0.02:
+        raise _out_of_range(field, value, "aspects from 9:16 to 16:9")
+    return width / height
+
+
+def _preset(parameters: VideoParameters, profile: ModelProfile) -> Preset | None:
+    if parameters.preset is None:
+        return None
+    if parameters.preset not in profile.presets:
+        raise _out_of_range("preset", parameters.preset, ", ".join(profile.presets))
+    return profile.presets[parameters.preset]
+
+
+def _num_frames(parameters: VideoParameters, profile: ModelProfile, fps: int, preset_default: int | None) -> int:
+    allowed = profile.num_frames
+    if parameters.seconds is None:
+        return _whole("num_frames", parameters.num_frames, allowed, preset_default)
+    if parameters.num_frames is not None:
+        raise InvalidParameter("seconds: cannot be given together with num_frames.", param="seconds")
+    frames = round(parameters.seconds * fps)
+    if not allowed.low <= frames <= allowed.high:
+        raise InvalidParameter(
+            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames} frames; allowed are {allowed.low:g} to "
+            f"{allowed.high:g} frames, {allowed.low / fps:g} to {allowed.high / fps:g} s at this rate.",
+            param="seconds",
+        )
+    return frames
+
+
+def _negative_prompt(parameters: VideoParameters, profile: ModelProfile) -> str | None:
+    if parameters.negative_prompt is None:
+        return profile.negative_prompt
+    if profile.negative_prompt is None:
+        raise InvalidParameter(
+            f"negative_prompt: the model {profile.name} takes no negative prompt.", param="negative_prompt"
+        )
+    return _text("negative_prompt", parameters.negative_prompt, may_be_empty=True)
+
+
+def _text(field: str, value: str, *, may_be_empty: bool = False) -> str:
+    if not value.strip() and not may_be_empty:
+        raise InvalidPrompt(f"{field}: is empty; say what should move, and how.", param=field)
+    if len(value) > MAX_PROMPT_CHARACTERS:
+        raise InvalidPrompt(
+            f"{field}: {len(value)} characters given; at most {MAX_PROMPT_CHARACTERS} are allowed.",
+            param=field,
+        )
+    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in value):
+        raise InvalidPrompt(f"{field}: holds control characters or broken Unicode.", param=field)
+    return value.strip()
+
+
+def _whole(field: str, given: int | None, allowed: Range, preset_default: int | None) -> int:
+    value = given if given is not None else preset_default if preset_default is not None else allowed.default
+    _within(field, value, allowed)
+    return int(value)
+
+
+def _within(field: str, value: float, allowed: Range) -> None:
+    if not allowed.low <= value <= allowed.high:
+        raise _out_of_range(field, value, f"{allowed.low:g} to {allowed.high:g}")
+
+
+def _out_of_range(field: str, given: object, allowed: str) -> InvalidParameter:
+    return InvalidParameter(f"{field}: {str(given)[:100]} given; allowed: {allowed}.", param=field)

@@ -1,0 +1,1 @@
+"""Pure decisions about cards and jobs. Standard library only: the Serve controller imports this."""

@@ -1,0 +1,202 @@
+"""The use cases: submit, retrieve, list, cancel, delete, content, readiness. Knows no HTTP and no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.encoding import ENCODERS
+from serving.errors import (
+    InvalidParameter,
+    ModelNotFound,
+    StorageUnavailable,
+    VideoExpired,
+    VideoFailed,
+    VideoNotReady,
+)
+from serving.jobs.job import Job, JobStatus, NewJob
+from serving.jobs.store import JobStore
+from serving.preprocessing import Prepared
+from serving.presets import ModelProfile
+from serving.request import VideoParameters, VideoRequest, advice, resolve
+from serving.scheduling.cards import CARDS, recognise
+from serving.scheduling.cost import Shape
+from serving.scheduling.placement import Pool, place
+from serving.settings import AUTO, PoolSettings, Settings
+from serving.storage import Storage
+
+Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
+MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
+
+
+@dataclass(frozen=True)
+class ServedPool:
+    """A pool as deployed: its settings with the model decided."""
+
+    settings: PoolSettings
+    model: str
+    """Hub name, folder, or "builtin"."""
+    profile: ModelProfile
+
+
+@dataclass(frozen=True)
+class Content:
+    """One stored file of a finished video."""
+
+    key: str
+    media_type: str
+    size: int
+    etag: str
+
+
+class VideoService:
+    """The service's use cases; safe to call from many tasks at once."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        pools: tuple[ServedPool, ...],
+        store: JobStore,
+        pictures: Storage,
+        outputs: Storage,
+        prepare: Prepare,
+    ) -> None:
+        self._settings = settings
+        self._pools = pools
+        self._store = store
+        self._pictures = pictures
+        self.outputs = outputs
+        self._prepare = prepare
+        self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
+
+    async def submit(self, parameters: VideoParameters, picture: bytes) -> Job:
+        """Check everything, then queue; after an error nothing is queued.
+
+        Raises:
+            BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
+            ServerOverloaded, StorageUnavailable: try again later.
+        """
+        profile = self._profile(parameters.model)
+        draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        prepared = await self._prepare(picture, parameters, profile)
+        request = draft.model_copy(update={"width": prepared.width, "height": prepared.height})
+        warnings = (*prepared.warnings, *advice(request, profile))
+        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings)
+
+    def _enqueue(
+        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
+    ) -> Job:
+        placement = place(shape_of(request), request.model, profile.cost, self._placeable())
+        if min(self._pictures.free_bytes(), self.outputs.free_bytes()) < self._settings.disk_reserve_bytes:
+            raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
+        job = NewJob(
+            request=request,
+            picture_key=self._pictures.put_picture(prepared.png),
+            source_size=prepared.source_size,
+            warnings=warnings,
+            estimate_s=placement.seconds,
+        )
+        return self._store.insert(job, max_waiting=self._settings.max_waiting_jobs)
+
+    def _placeable(self) -> list[Pool]:
+        """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
+        reported = {worker.pool: worker.card for worker in self._store.workers(role="generator")}
+        return [_as_pool(pool, reported.get(pool.settings.name)) for pool in self._pools]
+
+    def _profile(self, model: str | None) -> ModelProfile:
+        if model is None:
+            return self._pools[0].profile
+        if model not in self.profiles:
+            served = ", ".join(self.profiles)
+            raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
+        return self.profiles[model]
+
+    async def retrieve(self, video_id: str) -> Job:
+        return await asyncio.to_thread(self._store.get, video_id)
+
+    async def queue_position(self, job: Job) -> int | None:
+        """How many jobs go before this one; None once it has left the queue."""
+        if job.status != JobStatus.QUEUED:
+            return None
+        return await asyncio.to_thread(self._store.queue_position, job.id)
+
+    async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
+        """One page of jobs, and whether more follow."""
+        if not 1 <= limit <= 100:
+            raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
+        return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
+
+    async def cancel(self, video_id: str) -> Job:
+        return await asyncio.to_thread(self._store.cancel, video_id)
+
+    async def delete(self, video_id: str) -> Job:
+        """Remove the job and its files; a running job is cancelled first."""
+        job = await asyncio.to_thread(self._store.delete, video_id)
+        for key in _files(job).values():
+            await asyncio.to_thread(self.outputs.delete, key)
+        return job
+
+    async def content(self, video_id: str, variant: str) -> Content:
+        """Where the bytes of `variant` (video, thumbnail or recipe) are.
+
+        Raises:
+            VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
+        """
+        job = await self.retrieve(video_id)
+        if job.status == JobStatus.FAILED:
+            raise VideoFailed(f"The video's job failed: {job.error_message}")
+        if job.status != JobStatus.COMPLETED:
+            raise VideoNotReady(f"The video is {job.status.value} ({job.progress}%).")
+        files = _files(job)
+        if variant not in files:
+            allowed = ", ".join(files)
+            raise InvalidParameter(f"variant: {variant[:100]!r} given; allowed: {allowed}.", param="variant")
+        key = files[variant]
+        if not await asyncio.to_thread(self.outputs.exists, key):
+            raise VideoExpired
+        media_type = MEDIA_TYPES.get(variant) or ENCODERS[job.request.format].media_type
+        size = await asyncio.to_thread(self.outputs.size, key)
+        return Content(key, media_type, size, etag=f'"{job.id}.{job.attempt}.{variant}"')
+
+    async def not_ready(self) -> list[str]:
+        """Why the service cannot take work now, one sentence a reason; empty when it can."""
+        return await asyncio.to_thread(self._not_ready)
+
+    def _not_ready(self) -> list[str]:
+        self._store.ping()
+        workers = self._store.workers()
+        reasons = []
+        if not any(worker.role == "dispatcher" for worker in workers):
+            reasons.append("The dispatcher is not running.")
+        live = {worker.pool for worker in workers if worker.role == "generator"}
+        # A pool that may sleep is woken by the first job.
+        able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
+        if not able:
+            reasons.append("No card is ready yet.")
+        if self.outputs.free_bytes() < self._settings.disk_reserve_bytes:
+            reasons.append("The disk is nearly full.")
+        return reasons
+
+
+def shape_of(request: VideoRequest) -> Shape:
+    return Shape(request.width, request.height, request.num_frames, request.num_inference_steps, request.guided)
+
+
+def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
+    name, model = pool.settings.name, pool.profile.name
+    if pool.settings.card != AUTO:
+        known = CARDS[pool.settings.card]
+    elif card is not None:
+        memory = float(str(card["memory_bytes"] or 0)) / 2**30
+        known = recognise(str(card["name"]), memory)
+        return Pool(name, model, known.tflops, memory or None)
+    else:
+        known = CARDS["cpu"]
+    return Pool(name, model, known.tflops, known.memory_gib or None)
+
+
+def _files(job: Job) -> dict[str, str]:
+    return dict((job.result or {}).get("files", {}))

@@ -1,0 +1,142 @@
+"""One frozen `Settings`: the environment (`I2V_*`) over serve_config.yaml's `args` over the defaults.
+
+Knows nothing of Ray: what a pool becomes is the deployments' business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from serving.errors import ConfigurationInvalid
+from serving.scheduling.cards import CARDS
+
+AUTO = "auto"
+Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class PoolSettings(BaseModel):
+    """One pool: cards of one class that serve one model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "default"
+    card: str = AUTO
+    """A class of `scheduling.cards.CARDS`, "cpu", or "auto": every GPU found, else the CPU."""
+    label: dict[str, str] | None = None
+    """Ray node labels its cards carry, such as {"gpu-class": "rtx4090"}; any node where left out."""
+    min_replicas: int | None = Field(None, ge=0)
+    """As many as `max_replicas` where left out; 0 lets the pool fall asleep."""
+    max_replicas: int | None = Field(None, ge=1)
+    """Where left out: `min_replicas`, at least one, and for an auto pool every GPU found."""
+    model: str | None = None
+    """Model setting of this pool, where it differs from the service's."""
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", name):
+            raise ValueError("use lower-case letters, digits and hyphens")
+        return name
+
+    @field_validator("card")
+    @classmethod
+    def _known_card(cls, card: str) -> str:
+        if card != AUTO and card not in CARDS:
+            raise ValueError(f"unknown card class; known are {AUTO}, {', '.join(CARDS)}")
+        return card
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PoolSettings:
+        least, most = self.min_replicas, self.max_replicas
+        if least is not None and most is not None and most < least:
+            raise ValueError("max_replicas is below min_replicas")
+        return self
+
+
+class Settings(BaseSettings):
+    """The service's settings. Every field is also the variable `I2V_<FIELD>` (lists and pools as JSON)."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="I2V_", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    model: str = Field(
+        AUTO,
+        description='Hub name, local folder, "builtin", or "auto": the published model on CUDA, else the built-in one.',
+    )
+    revision: str | None = Field(None, description="Hub revision of the model; the newest where left out.")
+    pools: tuple[PoolSettings, ...] = Field((PoolSettings(),), min_length=1, description="Pools of cards.")
+    data_dir: Absolute = Field(Path("data"), description="Database and pictures.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in data_dir by default.")
+    output_dir: Absolute = Field(Path("outputs"), description="Where clips, posters and recipes are saved.")
+    output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
+    log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
+    max_upload_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body, bytes.")
+    body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
+    max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
+    disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
+    lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
+    max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
+    cpu_threads: int | None = Field(None, ge=1, description="Threads of a CPU replica; every core by default.")
+    preprocessors: int = Field(1, ge=1, description="Replicas of the preprocessing stage.")
+    encoders: int = Field(1, ge=1, description="Replicas of the encoding stage.")
+    ingress_replicas: int = Field(1, ge=1, description="Replicas of the HTTP stage.")
+
+    @field_validator("output_prefix")
+    @classmethod
+    def _file_name_part(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[\w.-]{0,64}", prefix) or prefix.startswith("."):
+            raise ValueError("use letters, digits, underscores, hyphens and dots")
+        return prefix
+
+    @field_validator("pools")
+    @classmethod
+    def _distinct_pools(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
+        names = [pool.name for pool in pools]
+        if len(set(names)) != len(names):
+            raise ValueError("two pools have one name")
+        return pools
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'jobs.sqlite3'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_settings(args: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `args` (the YAML), overridden by the environment.
+
+    Raises:
+        ConfigurationInvalid: naming the first setting at fault, what was given and what is allowed.
+    """
+    try:
+        return Settings(**dict(args or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigurationInvalid(f"{where}: {first['msg']} (given: {first['input']!r}).") from None

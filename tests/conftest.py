@@ -1,0 +1,188 @@
+"""Fixtures many tests share: a job store in SQLite, one in a real PostgreSQL, and jobs to put in.
+
+PostgreSQL's binaries are looked for in PATH and in /usr/lib/postgresql; without them its tests are skipped,
+and fail where CI=true.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from serving.jobs.job import NewJob
+from serving.jobs.store import JobStore, open_store
+from serving.request import VideoRequest
+
+REQUEST = VideoRequest(
+    model="i2vgen-xl",
+    prompt="the dress turns slowly",
+    negative_prompt=None,
+    preset=None,
+    width=512,
+    height=512,
+    fit="crop",
+    num_frames=16,
+    fps=8,
+    num_inference_steps=50,
+    guidance_scale=9.0,
+    seed=2**63 - 1,
+    format="mp4",
+    priority="interactive",
+    metadata={},
+)
+
+
+@pytest.fixture
+def new_job() -> Callable[..., NewJob]:
+    """Makes jobs to insert; keywords change fields of the request, of the job, or both."""
+
+    def make(**changes: Any) -> NewJob:
+        asked = {name: changes.pop(name) for name in list(changes) if name in VideoRequest.model_fields}
+        values = {
+            "request": REQUEST.model_copy(update=asked),
+            "picture_key": "pictures/0.png",
+            "source_size": (1200, 800),
+            "estimate_s": 10.0,
+        }
+        return NewJob(**(values | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a throw-away PostgreSQL server, without a database's name."""
+    initdb, pg_ctl = _binary("initdb"), _binary("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        reason = "PostgreSQL's initdb and pg_ctl are not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    # Not pytest's own folder: nobody but its owner may enter that, and the server refuses to run as root.
+    folder = Path(tempfile.mkdtemp(prefix="i2v-postgres-"))
+    user = _unprivileged_user()
+    if user is not None:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+
+    def run(*argv: str) -> None:
+        # Its output goes to a file: the server would hold a pipe open for as long as it lives.
+        with (folder.parent / f"{folder.name}.log").open("ab") as out:
+            subprocess.run(argv, user=user, cwd="/", stdout=out, stderr=out, check=True, timeout=60)
+
+    data = str(folder / "data")
+    port = _free_port()
+    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+    try:
+        run(initdb, "-D", data, "-U", "i2v", "-A", "trust", "-E", "UTF8", "--no-sync")
+        run(pg_ctl, "-D", data, "-l", str(folder / "log"), "-w", "-o", settings, "start")
+        try:
+            yield f"postgresql+psycopg://i2v@127.0.0.1:{port}"
+        finally:
+            run(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "jobs.db"
+    open_store(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _migrated_sqlite: Path) -> str:
+    shutil.copy(_migrated_sqlite, tmp_path)
+    return f"sqlite:///{tmp_path}/jobs.db"
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres(postgres_server: str) -> str:
+    _execute(f"{postgres_server}/postgres", "CREATE DATABASE migrated")
+    open_store(f"{postgres_server}/migrated").close()
+    return f"{postgres_server}/migrated"
+
+
+@pytest.fixture
+def postgres_url(_migrated_postgres: str) -> str:
+    """One database for all tests, emptied for each: to create one takes longer than most tests do."""
+    _execute(_migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers")
+    return _migrated_postgres
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database without any table."""
+    name = f"test_{secrets.token_hex(6)}"
+    _execute(f"{postgres_server}/postgres", f"CREATE DATABASE {name}")
+    yield f"{postgres_server}/{name}"
+    _execute(f"{postgres_server}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """Each test that uses it, or `store`, runs on both databases."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[JobStore]:
+    with closing(open_store(store_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[JobStore]:
+    with closing(open_store(sqlite_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str) -> Iterator[JobStore]:
+    with closing(open_store(postgres_url)) as opened:
+        yield opened
+
+
+def _execute(url: str, *statements: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def _binary(name: str) -> str | None:
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(versions[-1]) if versions else None
+
+
+def _unprivileged_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,197 @@
+"""Seeds, progress, cancellation and running out of memory, on a small random model."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerAncestralDiscreteScheduler
+from PIL import Image
+
+from serving.engine.pipeline import Pipeline
+from serving.engine.weights import locate
+from serving.errors import Cancelled, GenerationFailed, InsufficientGpuMemory
+from serving.request import VideoRequest
+
+MakeRequest = Callable[..., VideoRequest]
+
+
+class Failing(torch.nn.Module):
+    """A module that raises on chosen calls, counted from 1."""
+
+    def __init__(self, module: Any, error: Exception, calls: set[int]) -> None:
+        super().__init__()
+        self.module, self.error, self.calls, self.count = module, error, calls, 0
+        self.config, self.device, self.dtype = module.config, module.device, module.dtype
+
+    def _count(self) -> None:
+        self.count += 1
+        if self.count in self.calls:
+            raise self.error
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        self._count()
+        return self.module(*args, **kwargs)
+
+    def encode(self, *args: Any) -> Any:
+        return self.module.encode(*args)
+
+    def decode(self, latents: torch.Tensor) -> Any:
+        self._count()
+        return self.module.decode(latents)
+
+
+def with_parts(pipeline: Pipeline, *, decode_chunk: int | None = None, **parts: Any) -> Pipeline:
+    modules = dataclasses.replace(pipeline.modules, **parts)
+    return Pipeline(pipeline.weights, modules, pipeline.device, decode_chunk=decode_chunk)
+
+
+def test_the_same_request_gives_the_same_frames(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    first = pipeline.generate(picture, make_request(seed=7)).frames
+    torch.manual_seed(99)  # the global state is not what decides
+    assert np.array_equal(first, pipeline.generate(picture, make_request(seed=7)).frames)
+
+
+def test_every_seed_has_its_own_frames_and_zero_is_a_seed(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    clips = [pipeline.generate(picture, make_request(seed=seed)).frames for seed in (0, 1, 2**32, 2**63 - 1, 0)]
+    assert np.array_equal(clips[0], clips[-1])
+    assert all(not np.array_equal(clips[0], clip) for clip in clips[1:-1])
+
+
+def test_a_scheduler_that_draws_noise_at_each_step_draws_it_from_the_seed(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.modules.scheduler.config)
+    drawing = with_parts(pipeline, scheduler=scheduler)
+    first = drawing.generate(picture, make_request()).frames
+    assert np.array_equal(first, drawing.generate(picture, make_request()).frames)
+
+
+def test_nothing_of_a_request_stays_in_the_scheduler(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    before = copy.deepcopy(vars(pipeline.modules.scheduler))
+    pipeline.generate(picture, make_request())
+    after = vars(pipeline.modules.scheduler)
+    assert before.keys() == after.keys()
+    assert torch.equal(before["timesteps"], after["timesteps"])
+    assert before["num_inference_steps"] is after["num_inference_steps"] is None
+
+
+def test_a_clip_says_its_shape_and_its_timings(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    clip = pipeline.generate(picture, make_request(width=72, height=104, num_frames=3))
+    assert clip.frames.shape == (3, 104, 72, 3)
+    assert clip.frames.dtype == np.uint8
+    assert list(clip.timings) == ["condition", "denoise", "decode"]
+    assert all(seconds > 0 for seconds in clip.timings.values())
+    assert clip.peak_memory_bytes is None
+    assert pipeline.card.memory_bytes > 2**30
+    assert pipeline.card.name
+
+
+def test_progress_is_told_after_each_step(pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest) -> None:
+    told: list[tuple[int, int]] = []
+    pipeline.generate(
+        picture, make_request(num_inference_steps=5), on_step=lambda step, total: told.append((step, total))
+    )
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+@pytest.mark.parametrize("steps_done", [0, 1, 3, 4])
+def test_cancelling_takes_effect_before_the_next_step_or_the_decoding(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, steps_done: int
+) -> None:
+    vae = Failing(pipeline.modules.vae, AssertionError("decoded after a cancel"), {1})
+    told: list[int] = []
+    with pytest.raises(Cancelled):
+        with_parts(pipeline, vae=vae).generate(
+            picture,
+            make_request(num_inference_steps=4),
+            on_step=lambda step, total: told.append(step),
+            should_stop=lambda: len(told) == steps_done,
+        )
+    assert told == list(range(1, steps_done + 1))
+
+
+def test_cancelling_takes_effect_between_decoded_chunks(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    vae = Failing(pipeline.modules.vae, AssertionError("decoded after a cancel"), {3})
+    with pytest.raises(Cancelled):
+        with_parts(pipeline, decode_chunk=1, vae=vae).generate(
+            picture, make_request(num_frames=4), should_stop=lambda: vae.count == 2
+        )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=["torch", "cudnn"],
+)
+def test_out_of_memory_ends_one_job_and_the_next_works(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, error: Exception
+) -> None:
+    unet = Failing(pipeline.modules.unet, error, {2})
+    fragile = with_parts(pipeline, unet=unet)
+    with pytest.raises(InsufficientGpuMemory, match="64x64 with 2 frames") as caught:
+        fragile.generate(picture, make_request())
+    # What keeps the failed job's error, keeps none of its tensors.
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    clip = fragile.generate(picture, make_request())
+    assert np.array_equal(clip.frames, pipeline.generate(picture, make_request()).frames)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    unet = Failing(pipeline.modules.unet, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), {1})
+    with pytest.raises(RuntimeError, match="mat1"):
+        with_parts(pipeline, unet=unet).generate(picture, make_request())
+
+
+def test_a_card_that_cannot_hold_the_weights(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(InsufficientGpuMemory, match="weights"):
+        Pipeline.load(locate(str(model_folder)), device="cpu")
+
+
+def test_frames_that_are_not_numbers_fail_the_job(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    vae = copy.deepcopy(pipeline.modules.vae)
+    vae.decoder.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(GenerationFailed, match="not numbers"):
+        with_parts(pipeline, vae=vae).generate(picture, make_request())
+
+
+def test_warm_up_runs_one_step_of_the_smallest_clip(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[VideoRequest] = []
+    generate = pipeline.generate
+
+    def shrunk(picture: Image.Image, request: VideoRequest) -> Any:
+        seen.append(request)
+        assert picture.size == (request.width, request.height)
+        return generate(picture, request.model_copy(update={"width": 64, "height": 64}))
+
+    monkeypatch.setattr(pipeline, "generate", shrunk)
+    pipeline.warm_up()
+    assert [(request.size, request.num_frames, request.num_inference_steps) for request in seen] == [("256x256", 8, 1)]

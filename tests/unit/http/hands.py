@@ -1,0 +1,61 @@
+"""Hands for the tests of the HTTP API: a client, a worker's part, and pictures to send."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from serving.jobs.job import Job
+from serving.jobs.lease import JobLease
+from serving.jobs.store import JobStore
+from serving.publishing import Publisher
+from serving.storage import DirectoryStorage
+
+URL = "/v1/videos"
+
+
+@dataclass
+class Api:
+    """The application's client, and hands to play the worker with."""
+
+    http: TestClient
+    store: JobStore
+    outputs: DirectoryStorage
+
+    def submit(self, **fields: Any) -> dict[str, Any]:
+        response = self.http.post(URL, data={"prompt": "pan left", **fields}, files={"input_reference": picture()})
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    def claim(self) -> Job:
+        job = self.store.claim("builtin", worker="test", lease_s=30)
+        assert job is not None
+        return job
+
+    def finish(self) -> Job:
+        """Claim the next job and publish a grey clip for it."""
+        job = self.claim()
+        shape = (job.request.num_frames, job.request.height, job.request.width, 3)
+        with JobLease(self.store, job) as lease:
+            recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
+            assert Publisher(self.store, self.outputs, "video_").publish(
+                job, np.full(shape, 90, np.uint8), recipe, lease
+            )
+        return self.store.get(job.id)
+
+    def count(self) -> int:
+        return len(self.store.list()[0])
+
+
+def picture(width: int = 320, height: int = 240, kind: str = "PNG") -> bytes:
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)
+    pixels = np.broadcast_to(ramp[None, :, None], (height, width, 3))
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind)
+    return file.getvalue()

@@ -1,0 +1,187 @@
+"""POST /v1/videos: what is accepted, and every refusal, after which nothing is queued."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hands import URL, Api, picture
+
+GOOD = {"prompt": "pan left"}
+
+
+def data_url(data: bytes | None = None) -> str:
+    return "data:image/png;base64," + base64.b64encode(data if data is not None else picture()).decode()
+
+
+def sent_as(reference: object) -> dict[str, object]:
+    return {"prompt": "p", "input_reference": reference}
+
+
+def test_multipart(api: Api) -> None:
+    video = api.submit(seed="0", num_frames="9", **{"metadata[sku]": "A-1"})
+    assert video["object"] == "video"
+    assert video["status"] == "queued"
+    assert (video["parameters"]["seed"], video["parameters"]["num_frames"]) == (0, 9)
+    assert video["metadata"] == {"sku": "A-1"}
+    assert video["size"] == "296x224"
+    assert video["seconds"] == "1.125"
+    assert video["queue_position"] == 1
+
+
+@pytest.mark.parametrize("reference", [data_url(), {"image_url": data_url()}])
+def test_json(api: Api, reference: object) -> None:
+    body = {"prompt": "pan left", "seconds": "2", "fps": 8, "input_reference": reference}
+    response = api.http.post(URL, json=body)
+    assert response.status_code == 200, response.text
+    assert response.json()["parameters"]["num_frames"] == 16
+
+
+def test_the_picture_is_sniffed_not_named(api: Api) -> None:
+    files = {"input_reference": ("upload", picture(kind="JPEG"), "application/octet-stream")}
+    assert api.http.post(URL, data=GOOD, files=files).status_code == 200
+
+
+def test_a_random_seed_is_reported_and_safe_in_javascript(api: Api) -> None:
+    seeds = {api.submit()["parameters"]["seed"] for _ in range(3)}
+    assert len(seeds) == 3
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_polling_is_advised(api: Api) -> None:
+    response = api.http.post(URL, data=GOOD, files={"input_reference": picture()})
+    assert 500 <= int(response.headers["openai-poll-after-ms"]) <= 10_000
+
+
+MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] = [
+    ("no prompt", {}, [picture()], 400, "invalid_prompt", "prompt"),
+    ("empty prompt", {"prompt": " "}, [picture()], 400, "invalid_prompt", "prompt"),
+    ("long prompt", {"prompt": "a" * 2001}, [picture()], 400, "invalid_prompt", "prompt"),
+    ("NUL", {"prompt": "a\x00b"}, [picture()], 400, "invalid_prompt", "prompt"),
+    ("no picture", GOOD, [], 400, "missing_image", "input_reference"),
+    ("two pictures", GOOD, [picture()] * 2, 400, "ambiguous_image", "input_reference"),
+    ("unknown field", GOOD | {"colour": "red"}, [picture()], 400, "invalid_request", "colour"),
+    ("twice", {"prompt": ["a", "b"]}, [picture()], 400, "invalid_request", "prompt"),
+    ("ill-typed", GOOD | {"num_frames": "many"}, [picture()], 400, "invalid_request", "num_frames"),
+    ("NaN", GOOD | {"guidance_scale": "nan"}, [picture()], 400, "invalid_request", "guidance_scale"),
+    ("range", GOOD | {"num_frames": "64"}, [picture()], 400, "invalid_parameter", "num_frames"),
+    ("seconds", GOOD | {"seconds": "20"}, [picture()], 400, "invalid_parameter", "seconds"),
+    ("format", GOOD | {"format": "avi"}, [picture()], 400, "invalid_parameter", "format"),
+    ("model", GOOD | {"model": "sora-2"}, [picture()], 404, "model_not_found", "model"),
+    ("not a picture", GOOD, [b"hello"], 415, "unsupported_image_format", "input_reference"),
+    ("empty file", GOOD, [b""], 400, "invalid_image", "input_reference"),
+    ("truncated", GOOD, [picture()[:-200]], 400, "invalid_image", "input_reference"),
+    ("tiny", GOOD, [picture(32, 32)], 400, "image_dimensions", "input_reference"),
+    ("GIF", GOOD, [picture(kind="GIF")], 415, "unsupported_image_format", "input_reference"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pictures", "status", "code", "param"), [row[1:] for row in MULTIPART], ids=[row[0] for row in MULTIPART]
+)
+def test_refused_multipart(
+    api: Api, fields: dict[str, Any], pictures: list[bytes], status: int, code: str, param: str | None
+) -> None:
+    files = [("input_reference", (f"p{i}", data)) for i, data in enumerate(pictures)]
+    # A field without a file name is what makes the client send multipart when there is no picture.
+    plain = [(name, (None, str(value))) for name, value in fields.items()] if not pictures else []
+    response = api.http.post(URL, data=fields if pictures else None, files=files + plain)
+    assert_refused(api, response, status, code, param)
+
+
+JSON: list[tuple[str, Any, int, str, str | None]] = [
+    ("not JSON", b"{", 400, "invalid_request", None),
+    ("a list", b"[]", 400, "invalid_request", None),
+    ("deep", b"[" * 100_000, 400, "invalid_request", None),
+    ("NaN", b'{"prompt": "p", "fps": NaN}', 400, "invalid_request", None),
+    ("twice", b'{"prompt": "p", "prompt": "q"}', 400, "invalid_request", "prompt"),
+    ("bool for int", {"prompt": "p", "fps": True}, 400, "invalid_request", "fps"),
+    ("text for int", {"prompt": "p", "fps": "8"}, 400, "invalid_request", "fps"),
+    ("number for text", {"prompt": 3}, 400, "invalid_request", "prompt"),
+    ("lone surrogate", b'{"prompt": "\\ud800", "input_reference": "data:;base64,"}', 400, "invalid_prompt", "prompt"),
+    ("surrogate elsewhere", b'{"prompt": "p", "metadata": {"a": "\\udfff"}}', 400, "invalid_request", "metadata"),
+    ("surrogate as field", b'{"prompt": "p", "\\ud800": 1}', 400, "invalid_request", "body"),
+    ("NUL in metadata", b'{"prompt": "p", "metadata": {"a": "\\u0000"}}', 400, "invalid_request", "metadata.a"),
+    ("null byte", {"prompt": "a\x00", "input_reference": data_url()}, 400, "invalid_prompt", "prompt"),
+    ("no picture", {"prompt": "p"}, 400, "missing_image", "input_reference"),
+    (
+        "web address",
+        {"prompt": "p", "input_reference": "http://127.0.0.1/x.png"},
+        400,
+        "url_not_allowed",
+        "input_reference",
+    ),
+    (
+        "bad base64",
+        {"prompt": "p", "input_reference": "data:image/png;base64,@@"},
+        400,
+        "invalid_data_url",
+        "input_reference",
+    ),
+    (
+        "not base64",
+        {"prompt": "p", "input_reference": "data:image/png,abc"},
+        400,
+        "invalid_data_url",
+        "input_reference",
+    ),
+    ("picture as number", {"prompt": "p", "input_reference": 3}, 400, "invalid_request", "input_reference"),
+    (
+        "unknown in picture",
+        {"prompt": "p", "input_reference": {"file_id": "f"}},
+        400,
+        "invalid_request",
+        "input_reference",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "code", "param"), [row[1:] for row in JSON], ids=[row[0] for row in JSON])
+def test_refused_json(api: Api, body: Any, status: int, code: str, param: str | None) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body)
+    response = api.http.post(URL, content=content, headers={"content-type": "application/json"})
+    assert_refused(api, response, status, code, param)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_other_content_types(api: Api, kind: str) -> None:
+    response = api.http.post(URL, content=b"prompt=p", headers={"content-type": kind})
+    assert_refused(api, response, 415, "unsupported_content_type", None)
+
+
+def test_multipart_without_boundary(api: Api) -> None:
+    response = api.http.post(URL, content=b"x", headers={"content-type": "multipart/form-data"})
+    assert_refused(api, response, 400, "invalid_request", None)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_large_body_is_refused_declared_or_not(api: Api, declared: bool) -> None:
+    def chunks() -> Any:
+        yield from [b"x" * 2**16] * 40
+
+    headers = {"content-type": "application/json"}
+    content: Any = b"x" * (2**20 + 1) if declared else chunks()
+    response = api.http.post(URL, content=content, headers=headers)
+    assert_refused(api, response, 413, "request_too_large", None)
+
+
+def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:
+    for _ in range(5):
+        api.submit()
+    response = api.http.post(URL, data=GOOD, files={"input_reference": picture()})
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "server_overloaded"
+    assert int(response.headers["retry-after"]) >= 1
+    assert api.count() == 5
+
+
+def assert_refused(api: Api, response: Any, status: int, code: str, param: str | None) -> None:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "code", "param"}
+    assert (error["code"], error["param"]) == (code, param)
+    assert error["message"]
+    assert response.headers["x-request-id"]
+    assert api.count() == 0

@@ -1,0 +1,225 @@
+"""How the databases are opened, locked, timed and migrated."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, text
+
+from serving.errors import ConfigurationInvalid, StorageUnavailable
+from serving.jobs import clock, database, engines
+from serving.jobs.claims import next_in_line
+from serving.jobs.clock import MachineClock
+from serving.jobs.engines import journal_mode, open_database, sqlite_driver
+from serving.jobs.job import Held, JobStatus, NewJob
+from serving.jobs.store import JobStore, open_store
+from serving.jobs.tables import metadata
+
+Make = Callable[..., NewJob]
+MODEL = "i2vgen-xl"
+
+
+@pytest.mark.parametrize(
+    ("version", "mode"),
+    [
+        ((3, 40, 1), "TRUNCATE"),
+        ((3, 51, 2), "TRUNCATE"),
+        ((3, 51, 3), "WAL"),
+        ((3, 53, 4), "WAL"),
+        ((4, 0, 0), "WAL"),
+    ],
+)
+def test_a_wal_only_where_it_is_safe(version: tuple[int, ...], mode: str) -> None:
+    assert journal_mode(version) == mode
+
+
+def test_sqlite_is_set_up_to_keep_what_it_acknowledges(sqlite_store: JobStore) -> None:
+    with sqlite_store._database.engine.connect() as connection:
+        pragmas = {
+            name: connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": journal_mode(sqlite_driver().sqlite_version_info).lower(),
+        "synchronous": 2,
+        "busy_timeout": 4000,
+    }
+
+
+def test_the_standard_library_s_sqlite_serves_too(
+    tmp_path: Path, new_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pysqlite3", None)
+    assert sqlite_driver() is sqlite3
+    with closing(open_store(f"sqlite:///{tmp_path}/new/folder/jobs.db")) as store:
+        store.insert(new_job())
+        job = store.claim(MODEL, "card", 30.0)
+        assert job is not None
+        assert store.complete(job.id, 1, {})
+        with store._database.engine.connect() as connection:
+            assert connection.scalar(text("PRAGMA journal_mode")) == journal_mode(sqlite3.sqlite_version_info).lower()
+
+
+@pytest.mark.parametrize("url", ["", "jobs.db", "sqlite://", "sqlite:///:memory:", "mysql://host/name"])
+def test_urls_that_cannot_hold_jobs_are_refused(url: str) -> None:
+    with pytest.raises(ConfigurationInvalid):
+        open_store(url)
+
+
+def test_databases_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE_S", 0.2)
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageUnavailable):
+        open_store(f"sqlite:///{tmp_path}/file/jobs.db")
+    with pytest.raises(StorageUnavailable) as refusal:
+        open_store("postgresql://127.0.0.1:1/jobs")
+    assert refusal.value.retry_after_s is not None
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_migrations_give_the_tables_the_code_expects(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("empty_postgres_url")
+    for _ in range(2):
+        with closing(open_database(url)) as opened:
+            differences = opened.write(
+                lambda connection: compare_metadata(MigrationContext.configure(connection), metadata)
+            )
+    assert differences == []
+
+
+def test_a_newer_schema_is_refused(store: JobStore, store_url: str, request: pytest.FixtureRequest) -> None:
+    def mark(connection: Connection, revision: str) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
+
+    known = store._database.read(lambda c: c.scalar(text("SELECT version_num FROM alembic_version")))
+    assert known is not None
+    request.addfinalizer(lambda: store._database.write(lambda c: mark(c, known)))
+    store._database.write(lambda c: mark(c, "9999"))
+    with pytest.raises(ConfigurationInvalid, match="newer"):
+        open_store(store_url)
+
+
+@pytest.mark.parametrize("journal", ["WAL", "TRUNCATE"])
+def test_reads_do_not_wait_for_a_writer_and_writers_give_up_in_time(
+    sqlite_url: str, new_job: Make, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "journal_mode", lambda version: journal)
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.4)
+    with closing(open_store(sqlite_url)) as store:
+        job_id = store.insert(new_job()).id
+        blocker = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+        with closing(blocker):
+            blocker.execute("BEGIN IMMEDIATE")
+            started = time.monotonic()
+            assert store.get(job_id).id == job_id
+            assert store.claimable(MODEL)
+            store.list()
+            store.ping()
+            assert time.monotonic() - started < 0.4
+            with pytest.raises(StorageUnavailable) as refusal:
+                store.claim(MODEL, "card", 30.0)
+            assert refusal.value.retry_after_s is not None
+            assert 0.3 < time.monotonic() - started < 5
+            threading.Timer(0.3, blocker.rollback).start()
+            monkeypatch.setattr(database, "PATIENCE_S", 10.0)
+            blocker_thread_safe = store.claim(MODEL, "card", 30.0)
+            assert blocker_thread_safe is not None
+
+
+def test_cut_connections_are_replaced(postgres_store: JobStore, new_job: Make) -> None:
+    def cut(connection: Connection) -> None:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    job_id = postgres_store.insert(new_job()).id
+    for work in (
+        lambda: postgres_store.get(job_id),
+        lambda: postgres_store.claim(MODEL, "card", 30.0),
+        lambda: postgres_store.complete(job_id, 1, {}),
+    ):
+        with closing(open_database(str(_url(postgres_store)))) as other:
+            other.read(cut)
+        assert work()
+
+
+def _url(store: JobStore) -> str:
+    return store._database.engine.url.render_as_string(hide_password=False)
+
+
+def test_the_line_is_read_from_the_index_alone(sqlite_store: JobStore) -> None:
+    def plan(statement: str) -> str:
+        rows = sqlite_store._database.read(lambda c: c.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}").all())
+        return " ".join(str(row[-1]) for row in rows)
+
+    bound = "SELECT count(*) FROM (SELECT seq FROM jobs WHERE status = 'queued' LIMIT 100)"
+    sums = "SELECT model, count(*), sum(estimate_s) FROM jobs WHERE status = 'queued' GROUP BY model"
+    for statement in (bound, sums):
+        assert "COVERING INDEX jobs_line" in plan(statement)
+    engine = sqlite_store._database.engine
+    head = str(next_in_line(MODEL).compile(engine, compile_kwargs={"literal_binds": True}))
+    assert "INDEX jobs_line (status=? AND model=?)" in plan(head)
+    assert "TEMP B-TREE" not in plan(head)
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_a_wall_clock_that_jumps_ends_no_lease(
+    sqlite_store: JobStore, new_job: Make, jump_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sqlite_store.insert(new_job())
+    assert sqlite_store.claim(MODEL, "card-1", 60.0)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+    assert not sqlite_store.claimable(MODEL)
+    assert sqlite_store.held(first.id, 1) is Held.HELD
+    # Nor does it let a new job pass an old one.
+    second, third = sqlite_store.insert(new_job()), None
+    monkeypatch.setattr(time, "time", real)
+    third = sqlite_store.insert(new_job())
+    assert [job.id for job in sqlite_store.list(newest_first=False)[0]] == [first.id, second.id, third.id]
+    claimed = sqlite_store.claim(MODEL, "card-1", 60.0)
+    assert claimed is not None
+    assert claimed.id == second.id
+
+
+def test_a_reboot_ends_every_lease_and_every_presence(sqlite_url: str, new_job: Make) -> None:
+    with closing(open_database(sqlite_url)) as before:
+        store = JobStore(before)
+        job_id = store.insert(new_job()).id
+        assert store.claim(MODEL, "card-1", 1e6)
+        before.clock.boot = "another boot"
+        assert store.claimable(MODEL)
+        assert store.get(job_id).status is JobStatus.IN_PROGRESS
+        again = store.claim(MODEL, "card-2", 30.0)
+        assert again is not None
+        assert (again.id, again.attempt, again.crashes) == (job_id, 2, 1)
+
+
+def test_without_the_kernel_s_boot_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert MachineClock().boot == MachineClock().boot != "unknown"
+    monkeypatch.setattr(clock, "_BOOT_ID", tmp_path / "nothing")
+    assert MachineClock().boot == "unknown"
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    assert clock.uptime() == pytest.approx(time.monotonic(), abs=1.0)
+
+
+def test_a_slow_disk_is_told(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engines, "fsync_seconds", lambda folder: 0.02)
+    open_store(sqlite_url).close()
+    assert "takes 20 ms to flush a write" in caplog.text

@@ -1,0 +1,143 @@
+"""A worker's lease, over a real store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serving.errors import StorageUnavailable
+from serving.jobs.job import Held, Job, NewJob
+from serving.jobs.lease import STAGES, JobLease, overall_progress
+from serving.jobs.store import JobStore
+
+Make = Callable[..., NewJob]
+
+
+@pytest.fixture
+def job(store: JobStore, new_job: Make) -> Job:
+    store.insert(new_job())
+    claimed = store.claim("i2vgen-xl", "card-1", 30.0)
+    assert claimed is not None
+    return claimed
+
+
+def wait_until(true: Callable[[], object], within_s: float = 5.0) -> float:
+    """Seconds until it was."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < within_s, "it never was"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+def test_it_holds_the_job_for_longer_than_one_lease(store: JobStore, job: Job) -> None:
+    with JobLease(store, job, lease_s=0.8, interval_s=0.1) as lease:
+        for _ in range(8):
+            time.sleep(0.15)
+            assert not store.claimable(job.model)
+        assert not lease.should_stop()
+        assert lease.stop_reason is None
+    assert store.held(job.id, job.attempt) is Held.HELD
+    wait_until(lambda: store.claimable(job.model))
+
+
+def test_reports_are_seen_soon_and_merged(store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = _count(store, "renew", monkeypatch)
+    with JobLease(store, job) as lease:
+        for step in range(1, 51):
+            lease.report("denoising", step, 50)
+            time.sleep(0.01)
+        wait_until(lambda: store.get(job.id).step == 50)
+        assert len(writes) < 15
+        told = store.get(job.id)
+        assert (told.stage, told.steps, told.progress) == ("denoising", 50, STAGES["denoising"][1])
+        settled = len(writes)
+        lease.report("denoising", 50, 50)
+        time.sleep(0.4)
+        assert len(writes) == settled
+
+
+def test_a_cancel_is_known_between_slow_steps(store: JobStore, job: Job) -> None:
+    with JobLease(store, job) as lease:
+        lease.report("denoising", 1, 50)
+        time.sleep(0.3)
+        store.cancel(job.id)
+        assert wait_until(lease.should_stop) < 1.0
+        assert lease.stop_reason == "cancelled"
+        assert store.fail(job.id, job.attempt, "cancelled", "The job was cancelled.")
+
+
+def test_a_deleted_job_is_a_cancelled_one(store: JobStore, job: Job) -> None:
+    with JobLease(store, job) as lease:
+        store.delete(job.id)
+        wait_until(lease.should_stop)
+        assert lease.stop_reason == "cancelled"
+
+
+def test_a_job_taken_back_is_lost(store: JobStore, job: Job) -> None:
+    with JobLease(store, job) as lease:
+        store.release(job.id, job.attempt, reason_code="hung", reason="no step for 60 s", charge=True)
+        wait_until(lease.should_stop)
+        assert lease.stop_reason == "lost"
+    with JobLease(store, job) as late:
+        assert late.stop_reason == "lost"
+
+
+def test_an_outage_shorter_than_the_lease_stops_nothing(
+    store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JobLease(store, job, lease_s=3.0, interval_s=0.1) as lease:
+        with monkeypatch.context() as outage:
+            _break(store, outage)
+            lease.report("denoising", 7, 50)
+            time.sleep(0.6)
+            assert not lease.should_stop()
+        wait_until(lambda: store.get(job.id).step == 7)
+        time.sleep(0.2)
+        assert not lease.should_stop()
+
+
+def test_an_outage_longer_than_the_lease_loses_the_job(
+    store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with JobLease(store, job, lease_s=0.4, interval_s=0.1) as lease:
+        _break(store, monkeypatch)
+        wait_until(lease.should_stop)
+        assert lease.stop_reason == "lost"
+        monkeypatch.undo()
+        wait_until(lambda: store.claimable(job.model))
+
+
+def test_progress_covers_the_stages_in_order() -> None:
+    assert overall_progress("starting", 0, 0) == 0
+    bounds = [bound for stage in STAGES.values() for bound in stage]
+    assert bounds == sorted(bounds)
+    for (_, before), (after, _) in zip(list(STAGES.values())[:-1], list(STAGES.values())[1:], strict=True):
+        assert before == after
+    halves = [overall_progress("denoising", step, 50) for step in range(51)]
+    assert halves == sorted(halves)
+    assert overall_progress("denoising", 25, 50) == 46
+    assert overall_progress("encoding", 9, 5) == 99
+
+
+def _count(store: JobStore, name: str, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    calls: list[None] = []
+    method = getattr(store, name)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(store, name, counted)
+    return calls
+
+
+def _break(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(store, "renew", broken)
+    monkeypatch.setattr(store, "held", broken)

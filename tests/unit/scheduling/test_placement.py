@@ -1,0 +1,76 @@
+"""Cost and placement against the counts and peaks they were fitted to, and the refusal's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.errors import DoesNotFit
+from serving.presets import I2VGEN_XL
+from serving.scheduling.cards import CARDS, recognise
+from serving.scheduling.cost import Shape, memory_gib, tflop
+from serving.scheduling.placement import Pool, place
+
+COST = I2VGEN_XL.cost
+POOLS = [Pool("rtx3060", "m", 10, 12), Pool("a100", "m", 62, 40), Pool("other", "n", 200, 141)]
+
+
+@pytest.mark.parametrize(
+    ("side", "frames", "counted"),
+    [(256, 8, 4.95), (512, 8, 20.9), (512, 16, 41.9), (768, 24, 157), (1024, 32, 428)],
+)
+def test_the_fit_reproduces_the_counted_operations(side: int, frames: int, counted: float) -> None:
+    assert tflop(Shape(side, side, frames, 1, True), COST) == pytest.approx(counted, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("side", "frames", "peak"), [(256, 8, 5.0), (512, 8, 6.0), (512, 16, 7.3), (768, 24, 13.4), (1024, 32, 25.3)]
+)
+def test_the_fit_reproduces_the_measured_peaks(side: int, frames: int, peak: float) -> None:
+    assert memory_gib(Shape(side, side, frames, 50, True), COST) == pytest.approx(peak, rel=0.03)
+
+
+def test_without_guidance_half_the_work_and_half_the_activations() -> None:
+    guided, plain = (Shape(512, 512, 16, 50, guided) for guided in (True, False))
+    assert tflop(plain, COST) == tflop(guided, COST) / 2
+    assert memory_gib(plain, COST) - COST.weights_gib == (memory_gib(guided, COST) - COST.weights_gib) / 2
+
+
+def test_a_small_job_may_go_to_every_card_of_its_model_fastest_first() -> None:
+    assert place(Shape(512, 512, 8, 30, True), "m", COST, POOLS).pools == ("a100", "rtx3060")
+
+
+def test_a_large_job_goes_only_where_it_fits() -> None:
+    assert place(Shape(1024, 1024, 32, 100, True), "m", COST, POOLS).pools == ("a100",)
+
+
+def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        place(Shape(1024, 1024, 32, 100, True), "m", COST, [POOLS[0]])
+    message = caught.value.message
+    assert "needs 25.6 GiB" in message
+    assert "rtx3060 12 GiB" in message
+    frames = int(message.split("At this size ")[1].split(" frames")[0])
+    assert place(Shape(1024, 1024, frames, 100, True), "m", COST, [POOLS[0]]).pools == ("rtx3060",)
+
+
+def test_where_not_even_one_frame_fits_a_smaller_resolution_is_advised() -> None:
+    with pytest.raises(DoesNotFit, match="Choose a smaller resolution"):
+        place(Shape(1024, 1024, 32, 100, True), "m", COST, [Pool("tiny", "m", 1, 4)])
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "expected"),
+    [
+        ("NVIDIA GeForce RTX 4090", 23.5, "rtx4090"),
+        ("NVIDIA A100-SXM4-40GB", 39.4, "a100-40gb"),
+        ("NVIDIA A100 80GB PCIe", 79.2, "a100-80gb"),
+        ("NVIDIA H100 80GB HBM3", 79.6, "h100"),
+        ("AMD EPYC", 0, "cpu"),
+    ],
+)
+def test_cards_are_recognised(name: str, memory: float, expected: str) -> None:
+    assert recognise(name, memory) is CARDS[expected]
+
+
+def test_an_unknown_card_keeps_its_memory() -> None:
+    assert recognise("NVIDIA B300", 270).memory_gib == 270

@@ -1,0 +1,680 @@
+import contextlib
+import io
+import random
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageFont
+
+from serving import preprocessing
+from serving.errors import (
+    AnimatedImage,
+    I2VError,
+    ImageDimensions,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidParameter,
+    UnsupportedImageFormat,
+)
+from serving.picture_warnings import has_small_subject, has_text, is_low_resolution, picture_warnings
+from serving.preprocessing import Prepared, prepare
+from serving.presets import I2VGEN_XL
+from serving.request import VideoParameters
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "AVIF")
+ORANGE = (230, 120, 40)
+
+
+def encoded(image: Image.Image, format_name: str, **options) -> bytes:
+    data = io.BytesIO()
+    image.save(data, format_name, **options)
+    return data.getvalue()
+
+
+def prepared(data: bytes, **parameters) -> Prepared:
+    return prepare(data, VideoParameters(prompt="the cat walks", **parameters), I2VGEN_XL)
+
+
+def frame(data: bytes, **parameters) -> np.ndarray:
+    """The conditioning picture's pixels, (height, width, 3) as int."""
+    return np.asarray(Image.open(io.BytesIO(prepared(data, **parameters).png))).astype(int)
+
+
+def picture(size=(600, 600), mode="RGB", seed=0) -> Image.Image:
+    """Smooth colours with some detail: every format and filter keeps it nearly as it is."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 4), np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def plain(colour, size=(600, 600), mode="RGB") -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_of(width: int, height: int, body: bytes = b"", *, bits=8, colour=2, before=()) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), *before, chunk(b"IDAT", zlib.compress(body)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def bmp_run_length(width: int, height: int) -> bytes:
+    """One pixel a row, then "end of line": Pillow fills the rest of each row pixel by pixel."""
+    rows = b"\x01\x00\x00\x00" * height + b"\x00\x01"
+    colours = b"".join(bytes((255 - value, value, value, 0)) for value in range(256))
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    start = 14 + len(header) + len(colours)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + colours + rows
+
+
+def refusal(data: bytes, **parameters) -> I2VError:
+    with pytest.raises(I2VError) as caught:
+        prepared(data, **parameters)
+    return caught.value
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_format_gives_the_same_picture_as_a_bare_rgb_png(format_name):
+    source = picture((640, 640))
+    result = prepared(encoded(source, format_name))
+    assert (result.width, result.height, result.source_size, result.warnings) == (512, 512, (640, 640), ())
+    with Image.open(io.BytesIO(result.png)) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (512, 512))
+        expected = np.asarray(source.resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
+        assert np.abs(np.asarray(image) - expected).mean() < 2
+    kinds, position = [], 8
+    while position < len(result.png):
+        length = int.from_bytes(result.png[position : position + 4])
+        kinds.append(result.png[position + 4 : position + 8])
+        position += length + 12
+    assert set(kinds) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def test_metadata_of_the_source_is_not_copied():
+    info = Image.Exif()
+    info[0x010E] = "a secret place"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(picture(), "PNG", exif=info, icc_profile=profile, dpi=(300, 300))
+    with Image.open(io.BytesIO(prepared(data).png)) as image:
+        assert image.info == {}
+
+
+def test_the_result_repeats():
+    data = encoded(picture((900, 700)), "JPEG")
+    assert prepared(data) == prepared(data)
+
+
+@pytest.mark.parametrize(
+    ("source", "parameters", "size"),
+    [
+        ((600, 600), {}, (512, 512)),
+        ((1600, 900), {}, (680, 384)),
+        ((900, 1600), {"resolution": "256p"}, (192, 344)),
+        ((600, 600), {"size": "512x320"}, (512, 320)),
+        ((64, 64), {"preset": "high"}, (768, 768)),
+        ((8192, 64), {}, (680, 384)),
+        ((64, 8192), {"fit": "pad"}, (384, 680)),
+        ((600, 601), {"aspect_ratio": "9:16", "fit": "pad"}, (384, 680)),
+    ],
+)
+def test_the_size_is_the_clips_exactly(source, parameters, size):
+    result = prepared(encoded(picture(source), "PNG"), **parameters)
+    assert (result.width, result.height) == size
+    assert Image.open(io.BytesIO(result.png)).size == size
+    assert result.source_size == source
+
+
+def test_an_illegal_size_is_refused_by_its_own_name():
+    error = refusal(encoded(picture(), "PNG"), size="511x512")
+    assert isinstance(error, InvalidParameter)
+    assert error.param == "size"
+
+
+def test_crop_takes_the_largest_centred_window():
+    image = plain("red", (1200, 600))
+    image.paste("blue", (300, 0, 900, 600))
+    pixels = frame(encoded(image, "PNG"), size="512x512")
+    assert (pixels[:, 4:-4] == (0, 0, 255)).all()
+    image.paste("lime", (302, 0, 898, 600))
+    pixels = frame(encoded(image, "PNG"), size="512x512")
+    assert pixels[256, 0, 2] > 100
+    assert pixels[256, -1, 2] > 100
+
+
+def test_pad_shows_all_on_the_borders_median_colour():
+    image = plain(ORANGE, (1200, 600))
+    image.paste("black", (100, 100, 1100, 500))
+    image.paste("white", (0, 0, 40, 40))
+    pixels = frame(encoded(image, "PNG"), size="512x512", fit="pad")
+    assert (pixels[:128] == ORANGE).all()
+    assert (pixels[-128:] == ORANGE).all()
+    assert (pixels[256, 60:450] == 0).all()
+    assert pixels[130, 2].min() > 250
+
+
+@pytest.mark.parametrize(
+    ("format_name", "orientation"),
+    [*(("PNG", orientation) for orientation in range(1, 9)), ("JPEG", 6), ("WEBP", 7), ("AVIF", 8)],
+)
+def test_exif_orientation_is_applied(format_name, orientation):
+    upright = picture((720, 480))
+    upright.paste("red", (0, 0, 240, 160))
+    upright.paste("blue", (480, 320, 720, 480))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what a camera held that way stores
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, format_name, exif=exif)
+    assert prepared(data).source_size == (720, 480)
+    difference = np.abs(frame(data) - frame(encoded(upright, "PNG")))
+    assert difference.mean() < 4
+    for fit in ("crop", "pad"):
+        expected = frame(encoded(upright, "PNG"), aspect_ratio="9:16", fit=fit)
+        assert np.abs(frame(data, aspect_ratio="9:16", fit=fit) - expected).mean() < 5
+
+
+def test_a_large_jpeg_is_decoded_small_and_stays_right():
+    source = picture((5200, 5200))
+    result = frame(encoded(source, "JPEG", quality=95), resolution="256p")
+    expected = np.asarray(source.resize((256, 256), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(result - expected).mean() < 1.5
+    assert prepared(encoded(source, "JPEG"), resolution="256p").source_size == (5200, 5200)
+
+
+# Colours
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    ramp = np.linspace(0, 65535, 512).astype(np.uint16)[None].repeat(512, 0)
+    pixels = frame(encoded(Image.fromarray(ramp), "PNG"))
+    assert np.abs(pixels[256, :, 0] - np.round(ramp[0] / 257)).max() <= 1
+    assert (pixels[..., 0] == pixels[..., 2]).all()
+
+
+def test_16_bit_grey_with_a_transparent_value():
+    body = b"".join(b"\0" + b"\x80\x00" * 300 + b"\x20\x00" * 300 for _ in range(600))
+    data = png_of(600, 600, body, bits=16, colour=0, before=[chunk(b"tRNS", b"\x20\x00")])
+    pixels = frame(data)
+    assert (np.abs(pixels[:, :250] - 128) <= 1).all()
+    assert (pixels[:, 262:] == 255).all()
+
+
+def test_16_bit_colour_is_scaled():
+    body = (b"\0" + struct.pack(">HHH", 0xFFFF, 0x8080, 0x0101) * 600) * 600
+    assert (np.abs(frame(png_of(600, 600, body, bits=16)) - (255, 128, 1)) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (plain(200, mode="L"), (200, 200, 200)),
+        (plain(1, mode="1"), (255, 255, 255)),
+        (plain(ORANGE).quantize(8), ORANGE),
+        (plain((100, 128), mode="LA"), (177, 177, 177)),
+        (plain((*ORANGE, 128), mode="RGBA"), (242, 187, 147)),
+        (plain((0, 0, 0, 0), mode="RGBA"), (255, 255, 255)),
+    ],
+    ids=["L", "1", "P", "LA", "RGBA", "clear"],
+)
+def test_modes_become_rgb_on_white(image, expected):
+    assert (np.abs(frame(encoded(image, "PNG")) - expected) <= 2).all()
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB", "1"])
+def test_a_transparent_colour_becomes_white(mode):
+    image = plain("black")
+    image.paste("white", (0, 0, 300, 600))
+    image = image.quantize(2) if mode == "P" else image.convert(mode)
+    black = image.getpixel((599, 0))
+    pixels = frame(encoded(image, "PNG", transparency=black))
+    assert (pixels == 255).all()
+
+
+def test_hidden_colours_do_not_bleed_at_soft_edges():
+    image = plain((255, 0, 0, 0), (700, 700), "RGBA")
+    image.paste((0, 0, 0, 255), (0, 0, 350, 700))
+    pixels = frame(encoded(image, "PNG"))
+    assert (pixels.max(axis=2) - pixels.min(axis=2)).max() <= 2
+
+
+@pytest.mark.parametrize("format_name", ["WEBP", "AVIF"])
+def test_alpha_in_other_formats_is_laid_on_white(format_name):
+    data = encoded(plain((*ORANGE, 0), mode="RGBA"), format_name)
+    assert frame(data).min() >= 253
+
+
+def test_cmyk_without_a_profile():
+    data = encoded(plain((0, 255, 255, 0), mode="CMYK"), "JPEG", quality=95)
+    pixels = frame(data)
+    assert (np.abs(pixels - (255, 0, 0)) <= 4).all()
+
+
+def swapped_profile() -> bytes:
+    """sRGB with its red and green primaries' tags swapped: a conversion that cannot be missed."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ", 128), profile.index(b"gXYZ", 128)
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_a_profile_is_converted_to_srgb(format_name):
+    data = encoded(plain((250, 10, 10)), format_name, icc_profile=swapped_profile())
+    red, green, blue = frame(data)[256, 256]
+    assert green > 230
+    assert red < 30
+    assert blue < 30
+
+
+def test_a_grey_picture_may_carry_a_colour_profile():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(plain(90, mode="L"), "PNG", icc_profile=profile)
+    assert (np.abs(frame(data) - 90) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [b"no profile", swapped_profile()[:200], swapped_profile().replace(b"RGB XYZ", b"CMYKLab", 1), b"\0" * 500],
+)
+def test_broken_and_foreign_profiles_are_ignored(profile):
+    data = encoded(plain(ORANGE), "PNG", icc_profile=profile)
+    assert (np.abs(frame(data) - ORANGE) <= 1).all()
+
+
+def test_broken_exif_is_ignored():
+    for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\xff\xff\xff", b"\xff" * 50):
+        assert prepared(encoded(picture(), "JPEG", exif=exif)).source_size == (600, 600)
+
+
+def test_a_phones_two_picture_jpeg_is_a_still():
+    second = [picture(seed=1)]
+    data = encoded(picture(), "MPO", save_all=True, append_images=second)
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert np.abs(frame(data) - frame(encoded(picture(), "PNG"))).mean() < 2
+
+
+def test_animated_formats_with_one_frame_are_stills():
+    one = [encoded(picture(), kind, save_all=True) for kind in ("PNG", "WEBP", "AVIF")]
+    assert all(prepared(data).width == 512 for data in one)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("data", "given_name"),
+    [
+        (encoded(plain(ORANGE), "GIF"), "a GIF"),
+        (encoded(plain(ORANGE), "TIFF"), "a TIFF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a video"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+        (b"%PDF-1.7", "a PDF"),
+        (b'<?xml version="1.0"?><svg/>', "an SVG"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"hello", "unknown kind"),
+        (b"\0", "unknown kind"),
+    ],
+)
+def test_other_formats_are_refused_by_name(data, given_name):
+    error = refusal(data)
+    assert isinstance(error, UnsupportedImageFormat)
+    assert given_name in error.message
+    assert "JPEG, PNG, WEBP, BMP or AVIF" in error.message
+
+
+def test_the_content_decides_not_a_name_inside_it():
+    assert isinstance(refusal(b"photo.png\n" + encoded(picture(), "PNG")), UnsupportedImageFormat)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_pictures_are_refused(format_name, share):
+    data = encoded(picture(), format_name)
+    assert isinstance(refusal(data[: int(len(data) * share)]), InvalidImage)
+
+
+def test_empty_and_corrupt_pictures_are_refused():
+    assert isinstance(refusal(b""), InvalidImage)
+    assert isinstance(refusal(b"BM, short for something else"), InvalidImage)
+    assert isinstance(refusal(b"\xff\xd8\xff" + bytes(1000)), InvalidImage)
+    assert isinstance(refusal(png_of(600, 600, b"too little")), InvalidImage)
+    data = bytearray(encoded(picture(), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    assert isinstance(refusal(bytes(data)), InvalidImage)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "AVIF"])
+def test_animated_pictures_are_refused(format_name):
+    data = encoded(picture(), format_name, save_all=True, append_images=[picture(seed=1), picture(seed=2)])
+    error = refusal(data)
+    assert isinstance(error, AnimatedImage)
+    assert "3 frames" in error.message
+
+
+@pytest.mark.parametrize("size", [(63, 600), (600, 63), (1, 1), (8193, 64), (64, 8193)])
+def test_sides_outside_64_to_8192_are_refused(size):
+    error = refusal(encoded(plain(0, size, "L"), "PNG"))
+    assert isinstance(error, ImageDimensions)
+    assert f"{size[0]}x{size[1]}" in error.message
+    assert "64 to 8192" in error.message
+
+
+@pytest.mark.parametrize("size", [(64, 64), (8192, 64), (64, 8192)])
+def test_sides_at_the_limits_are_accepted(size):
+    assert prepared(encoded(plain(0, size, "L"), "PNG")).source_size == size
+
+
+# Over our limit, over Pillow's warning, over Pillow's error, and as large as the header can say.
+@pytest.mark.parametrize("side", [8001, 10_000, 14_000, 2**31 - 1])
+@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_refused_by_the_header(side, monkeypatch):
+    monkeypatch.setattr(preprocessing, "_Picture", None)  # nothing is decoded
+    error = refusal(png_of(side, side))
+    assert isinstance(error, ImageTooLarge)
+    assert "64,000,000" in error.message
+
+
+@pytest.mark.filterwarnings("error::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_refused_where_pillows_warning_is_an_error():
+    assert isinstance(refusal(png_of(10_000, 10_000)), ImageTooLarge)
+
+
+def test_webp_and_jpeg_bombs_are_refused_by_the_header():
+    webp = b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + (16_383).to_bytes(3, "little") * 2
+    assert isinstance(refusal(webp), ImageTooLarge | InvalidImage)
+    jpeg = bytearray(encoded(picture(), "JPEG"))
+    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg[at : at + 4] = struct.pack(">HH", 60_000, 60_000)
+    assert isinstance(refusal(bytes(jpeg)), ImageTooLarge)
+
+
+def test_a_jpeg_of_countless_scans_is_refused():
+    data = encoded(picture(mode="L"), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert prepared(data[:-2] + last * 20 + data[-2:]).width == 512
+    error = refusal(data[:-2] + last * 100 + data[-2:])
+    assert isinstance(error, ImageTooLarge)
+    assert "64" in error.message
+
+
+def test_a_large_run_length_bmp_is_refused():
+    assert prepared(bmp_run_length(640, 640)).width == 512
+    error = refusal(bmp_run_length(8000, 7000))
+    assert isinstance(error, ImageTooLarge)
+    assert "run-length" in error.message
+
+
+def test_running_out_of_memory_is_a_refusal(monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(preprocessing, "_resizable", exhausted)
+    assert isinstance(refusal(encoded(picture(), "PNG")), ImageTooLarge)
+
+
+def test_every_refusal_names_the_field_and_what_is_allowed():
+    animated = encoded(picture(), "WEBP", save_all=True, append_images=[picture(seed=1)])
+    cases = [b"", b"hello", b"BMbroken", animated, png_of(9000, 9000), png_of(9000, 64), bmp_run_length(8000, 7000)]
+    for error in map(refusal, cases):
+        assert error.param == "input_reference"
+        assert error.message.startswith("input_reference: ")
+        assert "allowed" in error.message
+        assert error.message.endswith(".")
+        assert error.status in (400, 415)
+
+
+def test_pillows_globals_are_left_alone():
+    before = Image.MAX_IMAGE_PIXELS
+    refusal(png_of(14_000, 14_000))
+    prepared(encoded(picture(), "PNG"))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+# Anything at all
+
+SMALL = {name: encoded(picture((80, 72), "RGB"), name) for name in FORMATS} | {
+    "progressive": encoded(picture((80, 72), "L"), "JPEG", progressive=True),
+    "16-bit": encoded(Image.fromarray(np.arange(6400, dtype=np.uint16).reshape(80, 80)), "PNG"),
+    "palette": encoded(picture((80, 72)).quantize(16), "PNG", transparency=3),
+    "exif": encoded(picture((80, 72)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\1\0\0\0\6\0\0\0"),
+    "profile": encoded(picture((80, 72)), "PNG", icc_profile=swapped_profile()),
+    "animated": encoded(picture((80, 72)), "PNG", save_all=True, append_images=[picture((80, 72), seed=1)]),
+    "run-length": bmp_run_length(80, 72),
+}
+SIGNATURES = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBPVP8 ", b"BM", b"\0\0\0\x18ftypavif"]
+
+
+def only_our_errors(data: bytes) -> None:
+    result = None
+    with contextlib.suppress(I2VError):
+        result = prepared(data, resolution="256p")
+    if result is not None:
+        assert Image.open(io.BytesIO(result.png)).size == (result.width, result.height)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
+def test_random_bytes_raise_only_our_errors(signature, data):
+    only_our_errors(signature + data)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    st.sampled_from(sorted(SMALL)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+    st.floats(0, 1),
+)
+@example("PNG", [], 0.0)
+@example("AVIF", [(0.05, 255)], 1.0)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_pictures_raise_only_our_errors(name, damage, length):
+    data = bytearray(SMALL[name])
+    for place, value in damage:
+        data[int(place * (len(data) - 1))] = value
+    keep = len(data) if length > 0.5 else int(length * 2 * len(data))
+    only_our_errors(bytes(data[:keep]))
+
+
+# Warnings
+
+
+def cases(named):
+    return [pytest.param(image, id=name) for name, image in named]
+
+
+def ground(colour=(240, 240, 240), size=(640, 640)) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    image = plain(colour, size)
+    return image, ImageDraw.Draw(image)
+
+
+def small_subjects():
+    image, draw = ground()
+    draw.ellipse((280, 280, 380, 380), fill="navy")
+    yield "ball", image
+    image, draw = ground("white")
+    draw.rectangle((40, 500, 140, 600), fill="red")
+    yield "box in a corner", image
+    image, draw = ground("black")
+    draw.ellipse((200, 300, 290, 420), fill="white")
+    yield "light on black", image
+    image, draw = ground((120, 160, 210))
+    draw.polygon([(300, 250), (380, 380), (220, 380)], fill=(200, 60, 40))
+    yield "kite in the sky", image
+    image, draw = ground((250, 248, 245))
+    draw.rounded_rectangle((290, 240, 350, 370), 12, fill=(30, 30, 35))
+    yield "phone", image
+    noise = np.random.default_rng(0).normal(230, 4, (640, 640, 3)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(noise)
+    ImageDraw.Draw(image).ellipse((250, 250, 370, 330), fill=(90, 60, 30))
+    yield "nut on a noisy ground", image
+    image, draw = ground((235, 235, 235), (640, 400))
+    draw.rectangle((300, 150, 340, 250), fill="green")
+    draw.ellipse((290, 120, 350, 160), fill="brown")
+    yield "bottle", image
+
+
+def no_small_subjects():
+    yield "plain", ground()[0]
+    image, draw = ground()
+    draw.ellipse((120, 120, 520, 520), fill="navy")
+    yield "large ball", image
+    image, draw = ground("white")
+    draw.ellipse((80, 60, 560, 580), outline="goldenrod", width=5)
+    yield "necklace", image
+    yield "scene", picture((640, 640))
+    image, draw = ground()
+    for column in range(4):
+        draw.rectangle((60 + column * 150, 280, 110 + column * 150, 360), fill="teal")
+    yield "row of four", image
+    image, draw = ground()
+    for at in range(0, 600, 97):
+        draw.point((at, at * 7 % 600), fill="black")
+    yield "dust", image
+    slope = np.linspace(40, 250, 640).astype(np.uint8)[:, None, None].repeat(640, 1).repeat(3, 2)
+    image = Image.fromarray(slope)
+    ImageDraw.Draw(image).ellipse((280, 280, 360, 360), fill="red")
+    yield "ball before a sunset", image
+    image, draw = ground("white")
+    draw.line((20, 620, 620, 20), fill="black", width=12)
+    yield "walking stick", image
+
+
+@pytest.mark.parametrize("image", cases(small_subjects()))
+def test_small_subjects_are_found(image):
+    assert has_small_subject(image)
+
+
+@pytest.mark.parametrize("image", cases(no_small_subjects()))
+def test_no_small_subject_is_found_where_there_is_none(image):
+    assert not has_small_subject(image)
+
+
+def lettered(text, at, size, ink, image=None) -> Image.Image:
+    image = ground()[0] if image is None else image.copy()
+    ImageDraw.Draw(image).text(at, text, fill=ink, font=ImageFont.load_default(size))
+    return image
+
+
+def texts():
+    yield "caption", lettered("Summer sale, only today", (40, 300), 36, "black")
+    yield "capitals", lettered("NEW ARRIVALS 2024", (60, 80), 44, "white", ground("navy")[0])
+    yield "small print", lettered("Wash at thirty degrees. Do not bleach.", (30, 600), 18, "black")
+    yield (
+        "over a picture",
+        lettered("www.example.com", (50, 500), 48, "white", picture((640, 640)).point(lambda v: v // 2)),
+    )
+    yield "headline", lettered("Bargains", (20, 200), 130, "black", ground("white")[0])
+    yield "paragraph", lettered("The quick brown fox\njumps over the lazy\ndog near the river", (60, 150), 40, "black")
+    label, draw = ground((200, 180, 150))
+    draw.rounded_rectangle((180, 220, 480, 420), 20, fill="white")
+    yield "label", lettered("Orange juice", (210, 290), 40, "darkgreen", label)
+    yield "on wide pictures", lettered("Made in Portugal by hand", (120, 30), 30, "black", ground(size=(768, 200))[0])
+
+
+def no_texts():
+    yield "plain", ground()[0]
+    yield "colours", picture((640, 640))
+    image, draw = ground("white")
+    for row in range(0, 640, 32):
+        for column in range(0, 640, 32):
+            if (row + column) % 64:
+                draw.rectangle((column, row, column + 31, row + 31), fill="black")
+    yield "checkers", image
+    image, draw = ground("white")
+    for column in range(0, 640, 24):
+        draw.rectangle((column, 0, column + 11, 640), fill="navy")
+    yield "stripes", image
+    image, draw = ground((150, 80, 60))
+    for row in range(0, 640, 24):
+        draw.line((0, row, 640, row), fill="white", width=3)
+        for column in range(row % 48, 640, 48):
+            draw.line((column, row, column, row + 24), fill="white", width=3)
+    yield "bricks", image
+    image, draw = ground((180, 190, 200))
+    for row in range(40, 600, 50):
+        for column in range(40, 600, 32):
+            draw.rectangle((column, row, column + 16, row + 28), fill=(30, 40, 60))
+    yield "windows", image
+    image, draw = ground("white")
+    for row in range(20, 640, 40):
+        for column in range(20, 640, 40):
+            draw.ellipse((column, row, column + 18, row + 18), fill="crimson")
+    yield "polka dots", image
+    image, draw = ground((60, 110, 50))
+    dice = random.Random(4)
+    for _ in range(2500):
+        x, y, width, height = dice.randint(0, 640), dice.randint(0, 640), dice.randint(6, 30), dice.randint(6, 30)
+        draw.ellipse((x, y, x + width, y + height), fill=(10, dice.randint(40, 230), 20))
+    yield "leaves", image
+    noise = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
+    yield "noise", Image.fromarray(noise)
+    yield "gravel", Image.fromarray(noise).filter(ImageFilter.GaussianBlur(3)).point(lambda v: (v - 118) * 9)
+    image, draw = ground()
+    draw.ellipse((200, 200, 440, 440), fill="gray")
+    draw.ellipse((260, 260, 300, 300), fill="black")
+    draw.ellipse((340, 260, 380, 300), fill="black")
+    yield "face", image
+    image, draw = ground("white")
+    for key in range(12):
+        draw.rectangle((30 + key * 48, 200, 74 + key * 48, 440), outline="black", width=2)
+        draw.rectangle((60 + key * 48, 200, 90 + key * 48, 340), fill="black")
+    yield "piano keys", image
+
+
+@pytest.mark.parametrize("image", cases(texts()))
+def test_text_is_found(image):
+    assert has_text(image)
+
+
+@pytest.mark.parametrize("image", cases(no_texts()))
+def test_no_text_is_found_where_there_is_none(image):
+    assert not has_text(image)
+
+
+def test_low_resolution_counts_the_shorter_side():
+    assert is_low_resolution((511, 4000))
+    assert not is_low_resolution((512, 512))
+
+
+def test_warnings_reach_the_result_as_sentences():
+    image = lettered("A long line of text here", (10, 10), 14, "black", ground(size=(400, 300))[0])
+    warnings = prepared(encoded(image, "PNG")).warnings
+    assert len(warnings) == 2
+    assert "400x300" in warnings[0]
+    assert "text" in warnings[1]
+    assert all(warning[0].isupper() and warning.endswith(".") for warning in warnings)
+    image, draw = ground(size=(900, 900))
+    draw.ellipse((400, 400, 500, 500), fill="navy")
+    assert ["small" in warning for warning in prepared(encoded(image, "PNG")).warnings] == [True]
+
+
+def test_warnings_are_about_what_the_frame_shows():
+    image = lettered("Cropped away at the top", (20, 20), 40, "black", ground(size=(640, 1280))[0])
+    data = encoded(image, "PNG")
+    assert prepared(data, aspect_ratio="1:1").warnings == ()
+    assert len(prepared(data, aspect_ratio="1:1", fit="pad").warnings) == 1
+
+
+def test_warnings_on_the_busiest_pictures_stay_cheap():
+    spiral, draw = ground("black", (768, 768))
+    for inset in range(0, 380, 4):
+        draw.rectangle((inset, inset, 767 - inset, 767 - inset), outline="white")
+        draw.line((inset, inset + 1, inset, inset + 3), fill="black")
+    dots = Image.fromarray(np.tile(np.kron(np.eye(2), np.ones((8, 8))), (48, 48)).astype(np.uint8) * 255).convert("RGB")
+    for image in (spiral, dots):
+        picture_warnings(image, image.size)
+
+
+def test_one_pixel_is_no_picture_but_no_crash():
+    assert picture_warnings(plain("red", (1, 1)), (600, 600)) == ()
+    assert picture_warnings(plain("red", (768, 3)), (600, 600)) == ()

@@ -1,0 +1,162 @@
+"""Parameters to request: ranges, presets, sizes, and errors that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
+from serving.presets import BUILTIN, I2VGEN_XL, profile_for, target_size
+from serving.request import MAX_SEED, VideoParameters, VideoRequest, advice, frame_size, resolve
+
+
+def ask(**fields: Any) -> VideoRequest:
+    return resolve(VideoParameters(**{"prompt": "the dress turns", **fields}), I2VGEN_XL, seed=7)
+
+
+def test_defaults_are_the_models() -> None:
+    request = ask()
+    assert (request.width, request.height, request.num_frames, request.fps) == (512, 512, 16, 8)
+    assert (request.num_inference_steps, request.guidance_scale, request.seed) == (50, 9.0, 7)
+    assert request.negative_prompt is not None
+    assert request.negative_prompt.startswith("Distorted, discontinuous")
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "frames", "steps", "fps"),
+    [
+        ("preview", 512, 8, 30, 8),
+        ("standard", 512, 16, 50, 8),
+        ("high", 768, 24, 80, 12),
+        ("extreme", 1024, 32, 100, 8),
+    ],
+)
+def test_presets(preset: str, size: int, frames: int, steps: int, fps: int) -> None:
+    request = ask(preset=preset)
+    assert (request.width, request.num_frames, request.num_inference_steps, request.fps) == (size, frames, steps, fps)
+
+
+def test_explicit_parameters_override_the_preset() -> None:
+    request = ask(preset="high", num_frames=9, resolution="256p")
+    assert (request.width, request.num_frames, request.num_inference_steps) == (256, 9, 80)
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert ask(seed=0).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"num_frames": 7}, "num_frames"),
+        ({"num_frames": 33}, "num_frames"),
+        ({"num_frames": 0}, "num_frames"),
+        ({"fps": 3}, "fps"),
+        ({"fps": 25}, "fps"),
+        ({"num_inference_steps": 9}, "num_inference_steps"),
+        ({"num_inference_steps": 101}, "num_inference_steps"),
+        ({"guidance_scale": 0.9}, "guidance_scale"),
+        ({"guidance_scale": 20.1}, "guidance_scale"),
+        ({"seed": -1}, "seed"),
+        ({"seed": MAX_SEED + 1}, "seed"),
+        ({"resolution": "300p"}, "resolution"),
+        ({"preset": "best"}, "preset"),
+        ({"size": "512"}, "size"),
+        ({"size": "0x0"}, "size"),
+        ({"size": "513x512"}, "size"),
+        ({"size": "64x64"}, "size"),
+        ({"size": "2048x2048"}, "size"),
+        ({"size": "1024x256"}, "size"),
+        ({"size": "512x512", "resolution": "512p"}, "resolution"),
+        ({"aspect_ratio": "3:1"}, "aspect_ratio"),
+        ({"aspect_ratio": "a:b"}, "aspect_ratio"),
+        ({"seconds": 8}, "seconds"),
+        ({"seconds": 0}, "seconds"),
+        ({"seconds": 2, "num_frames": 16}, "seconds"),
+    ],
+)
+def test_out_of_range_names_the_field_what_was_given_and_what_is_allowed(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        ask(**fields)
+    assert caught.value.param == param
+    assert caught.value.message.startswith(f"{param}: ")
+    assert str(fields[param]) in caught.value.message or "together" in caught.value.message
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", "a" * 2001, "nul\x00", "bell\x07"])
+def test_bad_prompts(prompt: str) -> None:
+    with pytest.raises(InvalidPrompt) as caught:
+        ask(prompt=prompt)
+    assert caught.value.param == "prompt"
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(ModelNotFound):
+        ask(model="sora-2")
+
+
+def test_seconds_times_fps_gives_the_frames() -> None:
+    assert ask(seconds=2, fps=12).num_frames == 24
+
+
+def test_a_model_without_negative_prompt_says_so() -> None:
+    parameters = VideoParameters(prompt="pan left", negative_prompt="blurry")
+    with pytest.raises(InvalidParameter, match="takes no negative prompt"):
+        resolve(parameters, profile_for(BUILTIN), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("1280x720", (1280, 720)), ("720x1280", (720, 1280)), ("1792x1024", (1352, 776)), ("1024x1792", (776, 1352))],
+)
+def test_the_contracts_sizes_are_understood(size: str, expected: tuple[int, int]) -> None:
+    request = ask(size=size)
+    assert (request.width, request.height) == expected
+
+
+@given(
+    side=st.sampled_from([256, 512, 768, 1024]),
+    width=st.integers(64, 8192),
+    height=st.integers(64, 8192),
+)
+def test_sizes_keep_area_and_aspect(side: int, width: int, height: int) -> None:
+    found = target_size(side, width / height)
+    assert all(s % 8 == 0 for s in found)
+    assert found[0] * found[1] == pytest.approx(side * side, rel=0.05)
+    wanted = min(max(width / height, 9 / 16), 16 / 9)
+    assert found[0] / found[1] == pytest.approx(wanted, rel=0.05)
+
+
+def test_the_pictures_aspect_decides_unless_one_is_given() -> None:
+    parameters = VideoParameters(prompt="p")
+    assert frame_size(parameters, I2VGEN_XL, (1600, 900)) == target_size(512, 16 / 9)
+    square = VideoParameters(prompt="p", aspect_ratio="1:1")
+    assert frame_size(square, I2VGEN_XL, (1600, 900)) == (512, 512)
+
+
+def _errors(parameters: VideoParameters) -> Iterator[I2VError]:
+    try:
+        resolve(parameters, I2VGEN_XL, seed=0)
+    except I2VError as error:
+        yield error
+
+
+@given(st.dictionaries(st.sampled_from(sorted(VideoParameters.model_fields)), st.text() | st.integers() | st.floats()))
+def test_any_legal_types_give_a_request_or_one_of_our_errors(fields: dict[str, Any]) -> None:
+    try:
+        parameters = VideoParameters(**{"prompt": "p", **fields})
+    except ValueError:
+        return
+    assert {error.param for error in _errors(parameters)} <= set(VideoParameters.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("scale", "word"), [(1.0, "drift"), (6.9, "drift"), (9.0, None), (12.0, None), (12.5, "stiffen"), (16.5, "distort")]
+)
+def test_guidance_advice(scale: float, word: str | None) -> None:
+    found = advice(ask(guidance_scale=scale), I2VGEN_XL)
+    assert (word is None and found == []) or (word is not None and word in found[0])

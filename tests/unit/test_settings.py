@@ -1,0 +1,61 @@
+"""Settings: the environment over the YAML over the defaults; one clear error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from serving.errors import ConfigurationInvalid
+from serving.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("I2V_"):
+            monkeypatch.delenv(name)
+
+
+def test_environment_beats_yaml_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().port == 8000
+    assert load_settings({"port": 7860}).port == 7860
+    monkeypatch.setenv("I2V_PORT", "9000")
+    assert load_settings({"port": 7860}).port == 9000
+
+
+def test_an_empty_variable_is_as_if_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_MODEL", "")
+    assert load_settings().model == "auto"
+
+
+def test_paths_mean_the_same_to_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({"output_dir": "clips"})
+    assert settings.output_dir == tmp_path / "clips"
+    assert settings.database == f"sqlite:///{tmp_path}/data/jobs.sqlite3"
+
+
+def test_pools_from_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_POOLS", '[{"name": "big", "card": "a100-80gb", "label": {"gpu-class": "a100-80gb"}}]')
+    (pool,) = load_settings().pools
+    assert (pool.name, pool.card, pool.label) == ("big", "a100-80gb", {"gpu-class": "a100-80gb"})
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ({"port": 0}, "port"),
+        ({"colour": "red"}, "colour"),
+        ({"pools": []}, "pools"),
+        ({"pools": [{"card": "gtx9000"}]}, "pools.0.card"),
+        ({"pools": [{"min_replicas": 3, "max_replicas": 2}]}, "pools.0"),
+        ({"pools": [{"name": "a"}, {"name": "a"}]}, "pools"),
+        ({"output_prefix": "../x"}, "output_prefix"),
+    ],
+)
+def test_bad_settings_are_named(args: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load_settings(args)
+    assert caught.value.message.startswith(f"{named}: ")
