@@ -50,6 +50,10 @@ class Client:
         video: Video = response.json()
         return video
 
+    def retrieve(self, video_id: str) -> Video:
+        video: Video = self._read(f"/v1/videos/{video_id}").json()
+        return video
+
     def follow(self, video: Video, on_update: Callable[[Video], None], poll_s: float | None = None) -> Video:
         """Poll until the video has ended, at the pace the service asks for; every answer goes to `on_update`."""
         while True:

@@ -83,7 +83,7 @@ def postgres_server() -> Iterator[str]:
 
     data = str(folder / "data")
     port = _free_port()
-    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200"
+    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c autovacuum=off"
     try:
         run(initdb, "-D", data, "-U", "i2v", "-A", "trust", "-E", "UTF8", "--no-sync")
         run(pg_ctl, "-D", data, "-l", str(folder / "log"), "-w", "-o", settings, "start")
@@ -124,12 +124,11 @@ def postgres_url(_migrated_postgres: str) -> str:
 
 
 @pytest.fixture
-def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+def empty_postgres_url(postgres_server: str) -> str:
     """A database without any table."""
     name = f"test_{secrets.token_hex(6)}"
     _execute(f"{postgres_server}/postgres", f"CREATE DATABASE {name}")
-    yield f"{postgres_server}/{name}"
-    _execute(f"{postgres_server}/postgres", f"DROP DATABASE {name} WITH (FORCE)")
+    return f"{postgres_server}/{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

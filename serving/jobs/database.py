@@ -36,9 +36,7 @@ class Database:
         self._writer = engine.execution_options(begin="IMMEDIATE")
         # AUTOCOMMIT saves a server two round trips. SQLite has none to save, and its dialect would switch the
         # driver's own transactions back on afterwards.
-        self._reader = (
-            engine if self.dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
+        self._reader = engine if self.dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def read(self, work: Callable[[Connection], T], *, patience_s: float = PATIENCE_S) -> T:
         """Run `work` without the write lock; it may run again from its start.
@@ -75,7 +73,7 @@ def _patiently(work: Callable[[], T], patience_s: float) -> T:
         return stamina.RetryingCaller(
             attempts=None, timeout=patience_s, wait_initial=0.02, wait_jitter=0.05, wait_max=1.0
         )(is_passing, work)
-    except (OperationalError, InterfaceError, TimeoutError) as error:
+    except (OperationalError, InterfaceError, PoolExhausted) as error:
         raise StorageUnavailable(retry_after_s=RETRY_AFTER_S) from error
     except DBAPIError as error:
         if not is_passing(error):

@@ -84,7 +84,11 @@ def journal_mode(sqlite_version: tuple[int, ...]) -> str:
 
 
 def sqlite_driver() -> ModuleType:
-    """pysqlite3, which carries a recent SQLite; the standard library's module where it is not installed."""
+    """pysqlite3, which carries a recent SQLite; the standard library's module where it is not installed.
+
+    A process must open the file through this one alone: two copies of SQLite in one process do not see each
+    other's locks.
+    """
     try:
         return importlib.import_module("pysqlite3")
     except ImportError:
@@ -106,21 +110,21 @@ def fsync_seconds(folder: Path, *, tries: int = 5) -> float:
 
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise ConfigurationInvalid(
-            "Jobs must survive a restart; give sqlite a file: sqlite:///folder/jobs.db"
-        )
+        raise ConfigurationInvalid("Jobs must survive a restart; give sqlite a file: sqlite:///folder/jobs.db")
     folder = Path(str(url.database)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        slowest = fsync_seconds(folder)
+        flush_s = fsync_seconds(folder)
     except OSError as error:
         raise StorageUnavailable(f"The job store's folder {folder} cannot be written: {error}") from error
-    if slowest > SLOW_FSYNC_S:
-        log.warning("%s takes %.0f ms to flush a write; submissions will be slow", folder, slowest * 1000)
+    if flush_s > SLOW_FSYNC_S:
+        log.warning("%s takes %.0f ms to flush a write; submissions will be slow", folder, flush_s * 1000)
     driver = sqlite_driver()
     journal = journal_mode(driver.sqlite_version_info)
     if journal != "WAL":
-        log.warning("SQLite %s: a WAL could lose commits, using a journal", driver.sqlite_version)
+        log.warning(
+            "SQLite %s can lose commits in WAL mode; using a rollback journal, which is slower", driver.sqlite_version
+        )
     # isolation_level None stops the driver from beginning transactions of its own; the hook below does.
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),

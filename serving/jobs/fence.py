@@ -26,9 +26,7 @@ def renew(
     """`news`: the values of stage, step, steps and progress to write."""
     values = transitions.leased(clock, lease_s) | news
     if "progress" in news:
-        values["progress"] = case(
-            (jobs.c.progress < news["progress"], news["progress"]), else_=jobs.c.progress
-        )
+        values["progress"] = case((jobs.c.progress < news["progress"], news["progress"]), else_=jobs.c.progress)
     statement = update(jobs).where(at_work(job_id, attempt)).values(values)
     return _answer(connection.scalar(statement.returning(jobs.c.cancel_requested)))
 

@@ -103,7 +103,8 @@ class JobLease:
         with self._changed:
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            # One that waits for a store out of reach must not keep the card; what it may still write is fenced.
+            thread.join(timeout=1.0)
 
     @property
     def stop_reason(self) -> StopReason | None:

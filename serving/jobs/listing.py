@@ -31,9 +31,7 @@ def get(connection: Connection, job_id: str) -> Job:
     return job_of(row)
 
 
-def page(
-    connection: Connection, after: str | None, limit: int, newest_first: bool
-) -> tuple[tuple[Job, ...], bool]:
+def page(connection: Connection, after: str | None, limit: int, newest_first: bool) -> tuple[tuple[Job, ...], bool]:
     order = jobs.c.seq.desc() if newest_first else jobs.c.seq.asc()
     statement = select(jobs).where(~jobs.c.deleted).order_by(order).limit(limit + 1)
     if after is not None:

@@ -32,9 +32,7 @@ def beat(connection: Connection, clock: StoreClock, worker: Worker) -> None:
     connection.execute(delete(workers).where(gone))
 
 
-def present(
-    connection: Connection, clock: StoreClock, role: str | None, within_s: float
-) -> tuple[Worker, ...]:
+def present(connection: Connection, clock: StoreClock, role: str | None, within_s: float) -> tuple[Worker, ...]:
     seen = and_(workers.c.boot == clock.boot, workers.c.seen_at >= clock.now() - within_s)
     statement = select(workers).where(seen).order_by(workers.c.id)
     if role is not None:

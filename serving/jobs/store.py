@@ -127,9 +127,7 @@ class JobStore:
         First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
         cancelled, or when this was the last of `max_attempts` crashes.
         """
-        return self._database.write(
-            lambda c: claims.claim(c, self._clock, model, worker, lease_s, max_attempts)
-        )
+        return self._database.write(lambda c: claims.claim(c, self._clock, model, worker, lease_s, max_attempts))
 
     def renew(
         self,
@@ -154,9 +152,7 @@ class JobStore:
         """What `renew` would answer; a cheap read that writes nothing."""
         return self._database.read(lambda c: fence.held(c, job_id, attempt))
 
-    def complete(
-        self, job_id: str, attempt: int, result: dict[str, Any], expires_at: float | None = None
-    ) -> bool:
+    def complete(self, job_id: str, attempt: int, result: dict[str, Any], expires_at: float | None = None) -> bool:
         """Publish the result (JSON's types) of an attempt whose files are in place; again is still True.
 
         False: the job was taken back or deleted, and the files are the caller's to delete.
@@ -188,9 +184,7 @@ class JobStore:
             The job as it is now; None when this attempt had ended already, or the job was deleted.
         """
         failure = Failure(attempt, reason_code, reason) if charge else None
-        return self._database.write(
-            lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts)
-        )
+        return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts))
 
     # Who is there.
 

@@ -31,7 +31,8 @@ ORANGE = (230, 120, 40)
 
 def encoded(image: Image.Image, format_name: str, **options) -> bytes:
     data = io.BytesIO()
-    image.save(data, format_name, **options)
+    quick = {"PNG": {"compress_level": 1}, "WEBP": {"method": 0}, "AVIF": {"speed": 10}}
+    image.save(data, format_name, **quick.get(format_name, {}), **options)
     return data.getvalue()
 
 
@@ -166,28 +167,27 @@ def test_pad_shows_all_on_the_borders_median_colour():
     [*(("PNG", orientation) for orientation in range(1, 9)), ("JPEG", 6), ("WEBP", 7), ("AVIF", 8)],
 )
 def test_exif_orientation_is_applied(format_name, orientation):
-    upright = picture((720, 480))
-    upright.paste("red", (0, 0, 240, 160))
-    upright.paste("blue", (480, 320, 720, 480))
+    upright = picture((360, 240))
+    upright.paste("red", (0, 0, 120, 80))
+    upright.paste("blue", (240, 160, 360, 240))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what a camera held that way stores
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, format_name, exif=exif)
-    assert prepared(data).source_size == (720, 480)
-    difference = np.abs(frame(data) - frame(encoded(upright, "PNG")))
-    assert difference.mean() < 4
-    for fit in ("crop", "pad"):
-        expected = frame(encoded(upright, "PNG"), aspect_ratio="9:16", fit=fit)
-        assert np.abs(frame(data, aspect_ratio="9:16", fit=fit) - expected).mean() < 5
+    assert prepared(data).source_size == (360, 240)
+    for parameters in ({}, {"aspect_ratio": "9:16"}, {"aspect_ratio": "9:16", "fit": "pad"}):
+        expected = frame(encoded(upright, "PNG"), resolution="256p", **parameters)
+        assert np.abs(frame(data, resolution="256p", **parameters) - expected).mean() < 5
 
 
 def test_a_large_jpeg_is_decoded_small_and_stays_right():
-    source = picture((5200, 5200))
-    result = frame(encoded(source, "JPEG", quality=95), resolution="256p")
+    source = picture((4700, 4700))
+    data = encoded(source, "JPEG", quality=95)
+    result = frame(data, resolution="256p")
     expected = np.asarray(source.resize((256, 256), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(result - expected).mean() < 1.5
-    assert prepared(encoded(source, "JPEG"), resolution="256p").source_size == (5200, 5200)
+    assert prepared(data, resolution="256p").source_size == (4700, 4700)
 
 
 # Colours
@@ -290,6 +290,7 @@ def test_broken_and_foreign_profiles_are_ignored(profile):
     assert (np.abs(frame(data) - ORANGE) <= 1).all()
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_is_ignored():
     for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\xff\xff\xff", b"\xff" * 50):
         assert prepared(encoded(picture(), "JPEG", exif=exif)).source_size == (600, 600)
@@ -376,7 +377,7 @@ def test_sides_at_the_limits_are_accepted(size):
 
 # Over our limit, over Pillow's warning, over Pillow's error, and as large as the header can say.
 @pytest.mark.parametrize("side", [8001, 10_000, 14_000, 2**31 - 1])
-@pytest.mark.filterwarnings("default::PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bombs_are_refused_by_the_header(side, monkeypatch):
     monkeypatch.setattr(preprocessing, "_Picture", None)  # nothing is decoded
     error = refusal(png_of(side, side))
@@ -462,13 +463,13 @@ def only_our_errors(data: bytes) -> None:
         assert Image.open(io.BytesIO(result.png)).size == (result.width, result.height)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
 def test_random_bytes_raise_only_our_errors(signature, data):
     only_our_errors(signature + data)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(sorted(SMALL)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
@@ -573,7 +574,7 @@ def texts():
         "over a picture",
         lettered("www.example.com", (50, 500), 48, "white", picture((640, 640)).point(lambda v: v // 2)),
     )
-    yield "headline", lettered("Bargains", (20, 200), 130, "black", ground("white")[0])
+    yield "headline", lettered("Bargain day", (20, 200), 100, "black", ground("white")[0])
     yield "paragraph", lettered("The quick brown fox\njumps over the lazy\ndog near the river", (60, 150), 40, "black")
     label, draw = ground((200, 180, 150))
     draw.rounded_rectangle((180, 220, 480, 420), 20, fill="white")

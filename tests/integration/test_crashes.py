@@ -1,0 +1,88 @@
+"""kill -9 at the worst moments: what was accepted still ends, and is published once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import PICTURE, Service, wait_for
+
+from serving.client import Client, Video
+from serving.encoding import probe
+
+STEPS = 10
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Service]:
+    """A service that may be broken."""
+    service = Service(tmp_path, I2V_LEASE_S="5")
+    service.start()
+    yield service
+    service.kill_everything()
+
+
+def submit_and_reach_the_model(client: Client) -> Video:
+    video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": STEPS, "seed": 0})
+    now = wait_for(lambda: (v := get(client, video))["step"] and v, 90)
+    assert now["status"] == "in_progress"
+    assert now["step"] < STEPS
+    return video
+
+
+def get(client: Client, video: Video) -> Video:
+    return client.retrieve(video["id"])
+
+
+def assert_completed_once(service: Service, client: Client, video: Video, attempt: int) -> None:
+    done = wait_for(lambda: (v := get(client, video))["status"] in ("completed", "failed") and v, 150, service.console)
+    assert (done["status"], done["attempt"]) == ("completed", attempt), done["error"]
+    clips = list(service.outputs.glob(f"*{video['id']}*.mp4"))
+    assert len(clips) == 1
+    assert probe(clips[0]).frames == 8
+    assert list(service.outputs.glob("*.part")) == []
+
+
+def test_the_card_dies_in_mid_job(own: Service) -> None:
+    with Client(own.url) as client:
+        video = submit_and_reach_the_model(client)
+        own.replica("Generator-default").kill()
+        assert_completed_once(own, client, video, attempt=2)
+
+
+def test_every_process_dies_in_mid_job(own: Service) -> None:
+    with Client(own.url) as client:
+        running = submit_and_reach_the_model(client)
+        waiting = client.submit(PICTURE, {"prompt": "zoom in", "num_inference_steps": 4})
+        own.kill_everything()
+        own.start()
+        assert_completed_once(own, client, running, attempt=2)
+        assert_completed_once(own, client, waiting, attempt=1)
+
+
+def test_stopping_charges_no_attempt_and_leaves_no_process(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.start()
+    with Client(service.url) as client:
+        video = submit_and_reach_the_model(client)
+        assert service.stop(signal.SIGINT) == 0
+        service.start()
+        assert get(client, video)["status"] != "failed"
+        assert_completed_once(service, client, video, attempt=2)
+    assert service.stop(signal.SIGTERM) == 0
+
+
+def test_serve_run_is_the_whole_deployment(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    service = Service(tmp_path)
+    config = (root / "serve_config.yaml").read_text().replace("port: 8000", f"port: {service.port}")
+    (tmp_path / "serve_config.yaml").write_text(config)
+    del service.environment["I2V_PORT"]
+    service.start(str(Path(sys.executable).parent / "serve"), "run", "serve_config.yaml")
+    with Client(service.url) as client:
+        video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
+        assert_completed_once(service, client, video, attempt=1)
+    service.kill_everything()

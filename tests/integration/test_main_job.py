@@ -1,0 +1,128 @@
+"""A picture and a prompt go in, an MP4 comes out: through HTTP, Ray Serve, the model and FFmpeg."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from harness import PICTURE, Service, wait_for
+
+from serving.encoding import probe, read_recipe
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_unmodified_openai_client(service: Service, tmp_path: Path) -> None:
+    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key="none")
+    video = client.videos.create_and_poll(
+        prompt="pan left", input_reference=PICTURE, seconds="1", extra_body={"num_inference_steps": 4, "seed": 0}
+    )
+    assert video.status == "completed", video.error
+    assert (video.progress, video.seconds, video.model) == (100, "1", "builtin")
+    clip = tmp_path / "clip.mp4"
+    client.videos.download_content(video.id).write_to_file(clip)
+    found = probe(clip)
+    assert (found.frames, found.fps, found.codec, found.pixel_format) == (8, 8, "h264", "yuv420p")
+    assert f"{found.width}x{found.height}" == video.size
+    thumbnail = client.videos.download_content(video.id, variant="thumbnail").read()
+    assert thumbnail[:2] == b"\xff\xd8"
+    assert video.id in [row.id for row in client.videos.list()]
+    assert client.videos.retrieve(video.id).status == "completed"
+
+    # The recipe is in the file, beside it, and in the object; all say the same.
+    recipe = read_recipe(clip)
+    assert recipe is not None
+    assert recipe["parameters"]["seed"] == 0
+    assert recipe["model"]["revision"].startswith("sha256:")
+    (beside,) = service.outputs.glob(f"video_*_{video.id}.json")
+    written = json.loads(beside.read_text())
+    assert written["parameters"] == recipe["parameters"] == video.to_dict()["recipe"]["parameters"]
+
+    assert client.videos.delete(video.id).deleted
+    assert list(service.outputs.glob(f"*{video.id}*")) == []
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.videos.retrieve(video.id)
+    assert missing.value.code == "video_not_found"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_its_errors_name_the_field(service: Service) -> None:
+    client = openai.OpenAI(base_url=f"{service.url}/v1", api_key="none")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.videos.create(prompt="pan left", input_reference=PICTURE, extra_body={"num_frames": 99})
+    assert (refused.value.code, refused.value.param) == ("invalid_parameter", "num_frames")
+    with pytest.raises(openai.APIStatusError) as refused_picture:
+        client.videos.create(prompt="pan left", input_reference=b"not a picture")
+    assert refused_picture.value.code == "unsupported_image_format"
+
+
+def test_the_command_against_the_service(service: Service, tmp_path: Path) -> None:
+    clip = tmp_path / "out" / "clip.webm"
+    command = [sys.executable, "-m", "deployments", "generate", str(PICTURE), "zoom in", "-o", str(clip), "--json"]
+    command += ["--num-inference-steps", "4", "--seed", "3", "--server", service.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    answer = json.loads(done.stdout)
+    assert (answer["status"], answer["path"]) == ("completed", str(clip))
+    assert probe(clip).codec == "vp9"
+    refused = subprocess.run([*command, "--fps", "99"], capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout)["error"]["param"] == "fps"
+
+
+def test_cancel_frees_the_card_within_one_step(http: httpx.Client) -> None:
+    long = submit(http, num_inference_steps=50)
+    wait_for(lambda: following(http, long)["stage"] == "denoising" and following(http, long)["step"] >= 1, 60)
+    running = following(http, long)
+    asked = time.monotonic()
+    http.post(f"/v1/videos/{long}/cancel").raise_for_status()
+    ended = wait_for(lambda: (v := following(http, long))["status"] == "failed" and v, 30)
+    assert ended["error"]["code"] == "cancelled"
+    # One step may be under way when the wish arrives, and one more may start before it is seen.
+    assert ended["step"] - running["step"] <= 3
+    assert time.monotonic() - asked < 20
+    after = submit(http, num_inference_steps=4)
+    done = wait_for(lambda: (v := following(http, after))["status"] == "completed" and v, 90)
+    assert done["attempt"] == 1
+
+
+def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
+    video = submit(http, num_inference_steps=5)
+    seen: list[tuple[str | None, int]] = []
+
+    def ended() -> bool:
+        now = following(http, video)
+        seen.append((now["stage"], now["progress"]))
+        return bool(now["status"] == "completed")
+
+    wait_for(ended, 90)
+    assert [progress for _, progress in seen] == sorted(progress for _, progress in seen)
+    assert len({progress for stage, progress in seen if stage == "denoising"}) >= 3
+    assert seen[-1] == (None, 100)
+
+
+def test_logs_of_start_and_job(service: Service, http: httpx.Client) -> None:
+    video = submit(http, num_inference_steps=4)
+    wait_for(lambda: following(http, video)["status"] == "completed", 90)
+    log = (service.folder / "logs" / "jobs" / f"{video}.log").read_text()
+    assert "rendered 8 frames" in log
+    assert "completed: video_" in log
+    (start,) = (service.folder / "logs").glob("app_*.log")
+    assert video in start.read_text()
+    assert "ok   ffmpeg" in start.read_text()
+
+
+def submit(http: httpx.Client, **fields: object) -> str:
+    form = {"prompt": "pan left"} | {name: str(value) for name, value in fields.items()}
+    answer = http.post("/v1/videos", data=form, files={"input_reference": PICTURE.read_bytes()})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def following(http: httpx.Client, video_id: str) -> dict[str, object]:
+    video: dict[str, object] = http.get(f"/v1/videos/{video_id}").json()
+    return video
