@@ -35,8 +35,12 @@ class Conditioning:
 
 
 def generator_for(seed: int) -> torch.Generator:
-    """The one source of randomness of a request."""
-    return torch.Generator("cpu").manual_seed(seed)
+    """The one source of randomness of a request.
+
+    torch's CPU generator drops all but a seed's low 32 bits, so the high ones are folded into them; seeds below 2**32
+    are torch's own.
+    """
+    return torch.Generator("cpu").manual_seed((seed ^ (seed >> 32) * 0x9E3779B1) & 0xFFFFFFFF)
 
 
 def condition(
@@ -105,8 +109,8 @@ def _encode_picture(modules: Modules, picture: Image.Image, generator: torch.Gen
     vae = modules.vae
     posterior = vae.encode((2.0 * _pixels(picture) - 1.0).to(vae.device, vae.dtype)).latent_dist
     noise = torch.randn(posterior.mean.shape, generator=generator)
-    latent: torch.Tensor = posterior.mean + posterior.std * noise.to(posterior.mean)
-    return latent * vae.config.scaling_factor
+    latent: torch.Tensor = (posterior.mean + posterior.std * noise.to(posterior.mean)) * vae.config.scaling_factor
+    return latent
 
 
 def _with_positions(latent: torch.Tensor, num_frames: int) -> torch.Tensor:

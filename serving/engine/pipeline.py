@@ -120,9 +120,7 @@ class Pipeline:
         )
 
     @torch.inference_mode()
-    def _generate(
-        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop
-    ) -> Clip:
+    def _generate(self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop) -> Clip:
         modules, generator = self.modules, generator_for(request.seed)
         card.start_peak(self.device)
         started = self._now()

@@ -68,7 +68,7 @@ def denoise(
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_inference_steps)
     draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    latents = noise * scheduler.init_noise_sigma
+    latents: torch.Tensor = noise * scheduler.init_noise_sigma
     for step, timestep in enumerate(scheduler.timesteps, 1):
         if should_stop():
             raise Cancelled

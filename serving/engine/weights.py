@@ -7,22 +7,20 @@ Knows nothing of requests, prompts or the denoising loop.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import huggingface_hub
 import torch
 import transformers
 
 import serving
-from serving.engine import random_weights
+from serving.engine import layout, random_weights
 from serving.errors import WeightsUnavailable
-from serving.presets import I2VGEN_XL, PROFILE_FILE, ModelProfile, read_profile
+from serving.presets import I2VGEN_XL, ModelProfile, read_profile
 
 PUBLISHED = "ali-vilab/i2vgen-xl"
 BUILTIN = "builtin"
@@ -35,32 +33,6 @@ TWO_WAYS = (
     "set I2V_MODEL=DIR."
 )
 
-_INDEX = "model_index.json"
-_WEIGHTS = {
-    "text_encoder": "model",
-    "image_encoder": "model",
-    "vae": "diffusion_pytorch_model",
-    "unet": "diffusion_pytorch_model",
-}
-_SETTINGS = {
-    "tokenizer": "tokenizer_config.json",
-    "text_encoder": "config.json",
-    "image_encoder": "config.json",
-    "feature_extractor": "preprocessor_config.json",
-    "vae": "config.json",
-    "unet": "config.json",
-    "scheduler": "scheduler_config.json",
-}
-_CLASSES = {
-    "tokenizer": r"CLIPTokenizer(Fast)?",
-    "text_encoder": r"CLIPTextModel",
-    "image_encoder": r"CLIPVisionModelWithProjection",
-    "feature_extractor": r"CLIP(ImageProcessor(Fast|Pil)?|FeatureExtractor)",
-    "vae": r"AutoencoderKL",
-    "unet": r"I2VGenXLUNet",
-    "scheduler": r"\w+Scheduler",
-}
-_VOCABULARIES = ({"tokenizer/tokenizer.json"}, {"tokenizer/vocab.json", "tokenizer/merges.txt"})
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -110,13 +82,11 @@ def locate(model: str, revision: str | None = None, *, download: bool = True) ->
     """
     if model == RANDOM:
         return Weights(model, None, RANDOM_REVISION, I2VGEN_XL.model_copy(update={"name": RANDOM}))
-    if model == BUILTIN:
-        folder = Path(serving.__file__).parent / "models" / "builtin"
-    else:
-        folder = Path(model).expanduser()
-    if model == BUILTIN or folder.is_dir():
+    packaged = Path(serving.__file__).parent / "models" / "builtin"
+    folder = packaged if model == BUILTIN else Path(model).expanduser()
+    if model == BUILTIN or (model and folder.is_dir()):
         _require_whole(model, folder)
-        return Weights(model, folder, _digest(folder), read_profile(folder))
+        return Weights(model, folder, layout.digest(folder), read_profile(folder))
     if not _HUB_NAME.fullmatch(model):
         raise _unavailable(model, "there is no such folder, and it is not a hub name such as owner/name")
     folder = _from_hub(model, revision, download)
@@ -144,8 +114,6 @@ def load(weights: Weights, device: torch.device | str, dtype: torch.dtype) -> Mo
         for part in fields(Modules):
             try:
                 parts[part.name] = _read(weights.folder, part.name, dtype)
-            except WeightsUnavailable:
-                raise
             # The libraries raise OSError, ValueError, KeyError, RuntimeError and their own for a bad file.
             except Exception as error:
                 raise _unavailable(weights.name, f"{part.name} does not load: {error}") from error
@@ -158,38 +126,35 @@ def load(weights: Weights, device: torch.device | str, dtype: torch.dtype) -> Mo
 
 def _read(folder: Path, part: str, dtype: torch.dtype) -> Any:
     if part == "tokenizer":
-        return transformers.CLIPTokenizer.from_pretrained(folder / part)
+        return transformers.CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
     if part == "feature_extractor":
         # Only its numbers are used, and CLIPImageProcessor warns wherever torchvision is not installed.
         kind = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
-        return kind.from_pretrained(folder / part)
-    name = json.loads((folder / _INDEX).read_text())[part][1]
+        return kind.from_pretrained(folder / part, local_files_only=True)
+    name = layout.class_names(folder)[part]
     if part == "scheduler":
-        return getattr(diffusers, name).from_pretrained(folder / part)
-    diffusers_part = part in ("vae", "unet")
-    module, info = getattr(diffusers if diffusers_part else transformers, name).from_pretrained(
+        return getattr(diffusers, name).from_pretrained(folder / part, local_files_only=True)
+    half = ".fp16." in layout.weight_file(part, layout.files_in(folder))
+    library, keyword = (diffusers, "torch_dtype") if part in ("vae", "unet") else (transformers, "dtype")
+    module, info = getattr(library, name).from_pretrained(
         folder / part,
-        variant="fp16" if (folder / _weight_file(part, "fp16")).is_file() else None,
+        variant="fp16" if half else None,
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,
-        **{"torch_dtype" if diffusers_part else "dtype": dtype},
+        **{keyword: dtype},
     )
     # Both libraries fill what a file lacks with random numbers and say so in a log line only.
     if info["missing_keys"]:
-        raise _unavailable(str(folder), f"{part} lacks the tensors {', '.join(sorted(info['missing_keys'])[:3])}")
+        raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
     return module
 
 
 def _from_hub(name: str, revision: str | None, download: bool) -> Path:
-    # Imported here: it reads HF_HUB_OFFLINE and the cache's place from the environment at import.
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
         cached = Path(huggingface_hub.snapshot_download(name, revision=revision, local_files_only=True))
-        faults = _faults(cached)
-    except LocalEntryNotFoundError:
+        faults = layout.faults_in(cached)
+    except (OSError, ValueError):  # not there; or not a name or revision the hub could have
         faults = ["nothing of it is in the hub's cache here"]
     else:
         if not faults:
@@ -198,96 +163,20 @@ def _from_hub(name: str, revision: str | None, download: bool) -> Path:
         raise _unavailable(name, *faults)
     try:
         listing = huggingface_hub.HfApi().model_info(name, revision=revision)
-        names = {file.rfilename for file in listing.siblings}
-        needed = sorted(_needed(names)) + [file for file in (PROFILE_FILE,) if file in names]
-        folder = Path(huggingface_hub.snapshot_download(name, revision=listing.sha, allow_patterns=needed))
+        files = sorted(layout.needed({file.rfilename for file in listing.siblings}))
+        folder = Path(huggingface_hub.snapshot_download(name, revision=listing.sha, allow_patterns=files))
     # The client's errors are its own, the HTTP library's and OSError, and change between its releases.
     except Exception as error:
-        raise _unavailable(name, *faults, f"the hub did not give it ({_first_line(error)})") from error
+        raise _unavailable(name, *faults, f"the hub did not give it: {' '.join(str(error).split())}") from error
     _require_whole(name, folder)
     return folder
 
 
 def _require_whole(name: str, folder: Path) -> None:
-    faults = _faults(folder)
+    faults = layout.faults_in(folder)
     if faults:
         raise _unavailable(name, *faults)
 
 
-def _faults(folder: Path) -> list[str]:
-    """What keeps `folder` from being loaded; cheap, since of a weight file only the header is read."""
-    names = {f"{part}/{file.name}" for part in _SETTINGS for file in folder.glob(f"{part}/*") if file.is_file()}
-    names |= {_INDEX} if (folder / _INDEX).is_file() else set()
-    needed = _needed(names)
-    faults = [f"{file} is missing" for file in sorted(needed - names)]
-    for part in _WEIGHTS:
-        for file in sorted(needed & names & set(_weight_files(part))):
-            size, stated = (folder / file).stat().st_size, _stated_size(folder / file)
-            if size != stated:
-                faults.append(f"{file} is {'not a safetensors file' if stated is None else 'truncated'}")
-    return faults + (_unknown_classes(folder) if _INDEX in names else [])
-
-
-def _needed(names: Collection[str]) -> set[str]:
-    """The files to read of a model whose files are `names`: float16 weights where there are any."""
-    present = set(names)
-    needed = {_INDEX} | {f"{part}/{file}" for part, file in _SETTINGS.items()}
-    needed |= next((files for files in _VOCABULARIES if files <= present), _VOCABULARIES[0])
-    needed |= {"tokenizer/special_tokens_map.json"} & present
-    for part in _WEIGHTS:
-        half, plain = _weight_files(part)
-        needed.add(half if half in present else plain)
-    return needed
-
-
-def _weight_files(part: str) -> tuple[str, str]:
-    return _weight_file(part, "fp16"), _weight_file(part, None)
-
-
-def _weight_file(part: str, variant: str | None) -> str:
-    return f"{part}/{_WEIGHTS[part]}{f'.{variant}' if variant else ''}.safetensors"
-
-
-def _stated_size(path: Path) -> int | None:
-    """The size in bytes that a safetensors header promises; None where there is no such header."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length < 100_000_000:
-            return None
-        try:
-            header = json.loads(file.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return None
-    return 8 + length + int(max(ends, default=0))
-
-
-def _unknown_classes(folder: Path) -> list[str]:
-    try:
-        index = json.loads((folder / _INDEX).read_text())
-        classes = {part: str(index[part][1]) for part in _SETTINGS}
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        return [f"{_INDEX} is not an I2VGen-XL's ({_first_line(error)})"]
-    return [
-        f"{part} is a {name}, which is not supported"
-        for part, name in classes.items()
-        if not re.fullmatch(_CLASSES[part], name) or (part == "scheduler" and not hasattr(diffusers, name))
-    ]
-
-
-def _digest(folder: Path) -> str:
-    names = {f"{part}/{file.name}" for part in _WEIGHTS for file in folder.glob(f"{part}/*.safetensors")}
-    digest = hashlib.sha256()
-    for part in sorted(_WEIGHTS):
-        half, plain = _weight_files(part)
-        with (folder / (half if half in names else plain)).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()[:12]}"
-
-
 def _unavailable(name: str, *faults: str) -> WeightsUnavailable:
     return WeightsUnavailable(f"The weights of {name!r} cannot be used: {'; '.join(faults)}. {TWO_WAYS}")
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]

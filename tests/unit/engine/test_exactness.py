@@ -60,7 +60,7 @@ def stock_clip(stock: Any, picture: Image.Image, request: VideoRequest, output: 
     generator = generator_for(request.seed)
     torch.randn((1, 4, *shape[1:]), generator=generator)  # the picture's sample comes first
     noise = torch.randn((1, 4, *shape), generator=generator)
-    torch.manual_seed(request.seed)  # the stock pipeline takes the picture's sample from the global state
+    torch.manual_seed(generator.initial_seed())  # the stock pipeline takes the picture's sample from the global state
     return stock(
         prompt=request.prompt,
         image=picture,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import serving
-from serving.engine import weights
+from serving.engine import layout
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import TWO_WAYS, default_dtype, load, locate
 from serving.errors import WeightsUnavailable
@@ -118,7 +116,7 @@ def test_weights_that_lack_a_tensor_do_not_load(folder: Path) -> None:
     path = folder / "text_encoder/model.safetensors"
     tensors = load_file(path)
     save_file({name: value for name, value in tensors.items() if "layers.1.mlp" not in name}, path)
-    with pytest.raises(WeightsUnavailable, match=r"text_encoder lacks the tensors .*layers\.1\.mlp"):
+    with pytest.raises(WeightsUnavailable, match=r"text_encoder does not load: its file lacks .*layers\.1\.mlp"):
         load(locate(str(folder)), "cpu", torch.float32)
 
 
@@ -235,29 +233,12 @@ def test_another_revision_than_the_cached_is_refused_without_network(cache: Path
         locate("owner/name", "v2")
 
 
-def test_a_hub_name_without_network_is_refused_quickly(tmp_path: Path) -> None:
-    """Through the real setting, which the hub's client reads once, at import."""
-    program = (
-        "import sys, time\n"
-        "from serving.engine.weights import locate\n"
-        "from serving.errors import WeightsUnavailable\n"
-        "start = time.monotonic()\n"
-        "try:\n    locate('ali-vilab/i2vgen-xl')\n"
-        "except WeightsUnavailable as error:\n    print(time.monotonic() - start, error.message)\n"
-    )
+def test_a_hub_name_without_network_is_refused_quickly(cache: Path) -> None:
     started = time.monotonic()
-    output = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=Path(serving.__file__).parents[1],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    seconds, _, message = output.strip().partition(" ")
-    assert float(seconds) < 5
-    assert message.endswith(TWO_WAYS)
-    assert time.monotonic() - started < 60
+    with pytest.raises(WeightsUnavailable, match="nothing of it is in the hub's cache") as caught:
+        locate("ali-vilab/i2vgen-xl")
+    assert caught.value.message.endswith(TWO_WAYS)
+    assert time.monotonic() - started < 2
 
 
 def test_only_the_files_that_are_read_are_downloaded() -> None:
@@ -273,7 +254,7 @@ def test_only_the_files_that_are_read_are_downloaded() -> None:
         "tokenizer/vocab.json",
         "vae/diffusion_pytorch_model.safetensors",
     }
-    needed = weights._needed(listing)
+    needed = layout.needed(listing)
     assert needed & listing == listing - {
         "README.md",
         "models/i2vgen_xl_00854500.pth",
