@@ -77,6 +77,10 @@ class Dispatcher:
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error)
             await asyncio.sleep(BACKOFF_S)
+        except Exception:
+            # The loop must outlive whatever Serve raises while it changes replicas.
+            logger.exception("pool %s", pool.settings.name)
+            await asyncio.sleep(BACKOFF_S)
         finally:
             settled.set()
 

@@ -17,7 +17,7 @@ import yaml
 from deployments import demo
 from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
-from serving.doctor import Level, examine
+from serving.doctor import Level, examine, model_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.job import JobStatus
 from serving.logs import log_to, new_log_file
@@ -146,16 +146,23 @@ class Service:
 
 
 def _check(settings: Settings, log_file: Path, as_json: bool) -> None:
-    failed = []
+    failed, missing_weights = [], False
     with log_file.open("a") as log:
         for finding in examine(settings):
             log.write(f"{finding.level:<4} {finding.check:<10} {finding.detail}\n")
+            if finding.check == "weights" and finding.level == Level.WARN:
+                missing_weights = True
             if finding.level == Level.FAIL:
                 failed.append(f"{finding.check}: {finding.detail}")
             if not as_json:
                 err.print(f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}", soft_wrap=True)
     if failed:
         raise ConfigurationInvalid("The service cannot run here. " + " ".join(failed))
+    if missing_weights:
+        from serving.engine.weights import locate
+
+        # Here, where its progress can be seen, rather than in the first replica.
+        locate(model_of(settings), settings.revision)
 
 
 def _release_jobs_of(wiring: Any) -> None:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from serving.errors import I2VError
+from serving.errors import I2VError, WeightsUnavailable
 from serving.presets import BUILTIN, PUBLISHED
 from serving.settings import AUTO, Settings
 
 GIB = 2**30
 LEAST_MEMORY_GIB = 4
+HUB_TIMEOUT_S = 10.0
 CARD_MEMORY_GIB = 8  # the least in which 512p/16 fits
 
 
@@ -119,8 +120,24 @@ def _weights(settings: Settings) -> Finding:
     from serving.engine.weights import locate
 
     model = model_of(settings)
-    found = locate(model, settings.revision, download=False)
+    try:
+        found = locate(model, settings.revision, download=False)
+    except WeightsUnavailable as error:
+        if not _hub_has(model, settings.revision):
+            return Finding("weights", Level.FAIL, error.message)
+        return Finding("weights", Level.WARN, f"{model} is not here yet; the first start downloads it from the hub")
     return Finding("weights", Level.OK, f"{model} at {found.revision}")
+
+
+def _hub_has(model: str, revision: str | None) -> bool:
+    import huggingface_hub
+
+    try:
+        huggingface_hub.HfApi().model_info(model, revision=revision, timeout=HUB_TIMEOUT_S)
+    # Not a hub name, no network, no such repository: the reason is in locate's message already.
+    except Exception:
+        return False
+    return True
 
 
 def _writable(name: str, folder: Path) -> Finding:

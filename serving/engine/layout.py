@@ -87,7 +87,7 @@ def class_names(folder: Path) -> dict[str, str]:
 
 
 def digest(folder: Path) -> str:
-    """ "sha256:" and 12 hex digits over the content of the weight files that are read."""
+    """The content of the weight files that are read, as "sha256:" and 12 hex digits."""
     names, total = files_in(folder), hashlib.sha256()
     for part in sorted(part for part in PARTS if PARTS[part].weights):
         with (folder / weight_file(part, names)).open("rb") as file:

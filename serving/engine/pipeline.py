@@ -71,6 +71,7 @@ class Pipeline:
             if not card.is_out_of_memory(error):
                 raise
         else:
+            card.release(device)  # what casting left behind
             return cls(weights, modules, device, decode_chunk=decode_chunk)
         card.release(device)
         raise InsufficientGpuMemory(f"The card has too little free memory for the weights of {weights.name!r}.")

@@ -95,6 +95,7 @@ def test_a_clip_says_its_shape_and_its_timings(
     clip = pipeline.generate(picture, make_request(width=72, height=104, num_frames=3))
     assert clip.frames.shape == (3, 104, 72, 3)
     assert clip.frames.dtype == np.uint8
+    assert clip.frames.flags.c_contiguous
     assert list(clip.timings) == ["condition", "denoise", "decode"]
     assert all(seconds > 0 for seconds in clip.timings.values())
     assert clip.peak_memory_bytes is None

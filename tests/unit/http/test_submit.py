@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
 
 import pytest
 from hands import URL, Api, picture
+from starlette.requests import Request
+from starlette.types import Message
+
+from serving.errors import RequestTimedOut
+from serving.http.submission import read_submission
 
 GOOD = {"prompt": "pan left"}
 
@@ -165,6 +171,17 @@ def test_a_large_body_is_refused_declared_or_not(api: Api, declared: bool) -> No
     content: Any = b"x" * (2**20 + 1) if declared else chunks()
     response = api.http.post(URL, content=content, headers=headers)
     assert_refused(api, response, 413, "request_too_large", None)
+
+
+def test_a_body_that_does_not_arrive_is_given_up() -> None:
+    async def nothing() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    headers = [(b"content-type", b"application/json")]
+    request = Request({"type": "http", "method": "POST", "path": URL, "query_string": b"", "headers": headers}, nothing)
+    with pytest.raises(RequestTimedOut):
+        asyncio.run(read_submission(request, max_bytes=1000, timeout_s=0.05))
 
 
 def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:

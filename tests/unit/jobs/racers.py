@@ -35,13 +35,19 @@ def race(target: Callable[..., Any], each: Iterable[tuple[Any, ...]]) -> list[An
     found = [answers.get() for _ in runners]
     for runner in runners:
         runner.join(30)
-    assert [runner.exitcode for runner in runners] == [0] * len(runners)
+    for answer in found:
+        if isinstance(answer, BaseException):
+            raise answer
     return found
 
 
 def _run(start: Any, answers: Any, target: Callable[..., Any], given: tuple[Any, ...]) -> None:
     start.wait()
-    answers.put(target(*given))
+    try:
+        answers.put(target(*given))
+    except BaseException as error:
+        answers.put(error)
+        raise
 
 
 def claim_all(url: str, worker: str) -> list[tuple[str, int]]:

@@ -1,0 +1,158 @@
+"""The engine on a CUDA card, in float16: exactness against the CPU, cancelling, memory.
+
+Needs no weights: the models are random, small ones where numbers count and the full architecture where memory does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from serving.engine import random_weights
+from serving.engine.pipeline import Pipeline
+from serving.engine.random_weights import Architecture
+from serving.engine.weights import RANDOM, Modules, default_dtype, locate
+from serving.errors import Cancelled, InsufficientGpuMemory
+from serving.presets import I2VGEN_XL
+from serving.request import VideoParameters, VideoRequest, resolve
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card; torch sees none"),
+]
+
+CUDA = torch.device("cuda", 0)
+ENCODER = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "projection_dim": 64}
+SMALL = Architecture(
+    unet={
+        "block_out_channels": (32, 64, 64, 64),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "cross_attention_dim": 64,
+        "attention_head_dim": 16,
+    },
+    vae={
+        "block_out_channels": (32,) * 4,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "norm_num_groups": 8,
+    },
+    text_encoder=ENCODER | {"num_hidden_layers": 3, "vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513},
+    image_encoder=ENCODER | {"num_hidden_layers": 2, "image_size": 56, "patch_size": 14},
+    scheduler=random_weights.I2VGEN_XL.scheduler,
+)
+
+
+def small_pipeline(parts: dict[str, Any], device: torch.device) -> Pipeline:
+    parts = copy.deepcopy(parts)
+    for part in parts.values():
+        if isinstance(part, torch.nn.Module):
+            torch.nn.Module.to(part, device, default_dtype(device)).eval()
+    return Pipeline(locate(RANDOM), Modules(**parts), device)
+
+
+def request(**changes: Any) -> VideoRequest:
+    parameters = VideoParameters(
+        prompt="a boat drifts to the left", resolution="256p", num_frames=8, num_inference_steps=10, seed=0
+    )
+    return resolve(parameters, I2VGEN_XL, seed=0).model_copy(update=changes)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Any]:
+    return random_weights.build(SMALL, "cpu")
+
+
+@pytest.fixture(scope="module")
+def small(parts: dict[str, Any]) -> Pipeline:
+    return small_pipeline(parts, CUDA)
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[Pipeline]:
+    """The full architecture: 4.7 GiB of weights."""
+    yield Pipeline.load(locate(RANDOM), device=CUDA)
+    torch.cuda.empty_cache()
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    rows = np.linspace(0, 255, 256, dtype=np.uint8)
+    return Image.fromarray(np.stack(np.broadcast_arrays(rows[:, None], rows[None], 128), axis=-1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"width": 320, "height": 200, "num_frames": 9}, {"num_frames": 1}, {"guidance_scale": 1.0}]
+)
+def test_float16_on_the_card_gives_the_frames_of_float32_on_the_cpu(
+    parts: dict[str, Any], small: Pipeline, picture: Image.Image, changes: dict[str, Any]
+) -> None:
+    """Tolerance: 1 level of 255 on average and 16 at worst; float16 keeps 11 bits and guidance 9 magnifies errors."""
+    ours = small.generate(picture, request(**changes)).frames.astype(int)
+    exact = small_pipeline(parts, torch.device("cpu")).generate(picture, request(**changes)).frames
+    assert exact.std() > 1
+    difference = np.abs(ours - exact)
+    assert difference.mean() < 1
+    assert difference.max() <= 16
+
+
+def test_the_same_request_gives_the_same_frames(small: Pipeline, picture: Image.Image) -> None:
+    frames = [small.generate(picture, request()).frames for _ in range(2)]
+    assert np.array_equal(*frames)
+
+
+def test_cancelling_takes_effect_before_the_next_step(small: Pipeline, picture: Image.Image) -> None:
+    told: list[int] = []
+    with pytest.raises(Cancelled):
+        small.generate(
+            picture,
+            request(),
+            on_step=lambda step, total: told.append(step),
+            should_stop=lambda: len(told) == 3,
+        )
+    assert told == [1, 2, 3]
+
+
+def test_running_out_of_memory_ends_one_job_and_the_next_works(small: Pipeline, picture: Image.Image) -> None:
+    expected = small.generate(picture, request()).frames
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated(CUDA)
+    total = torch.cuda.get_device_properties(CUDA).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(CUDA) + 2**28) / total, CUDA)
+    try:
+        with pytest.raises(InsufficientGpuMemory, match="1024x1024 with 32 frames"):
+            small.generate(picture, request(width=1024, height=1024, num_frames=32))
+        assert torch.cuda.memory_allocated(CUDA) <= before + 2**20
+        assert np.array_equal(small.generate(picture, request()).frames, expected)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, CUDA)
+
+
+def test_the_full_architecture_gives_a_short_clip(full: Pipeline, picture: Image.Image) -> None:
+    full.warm_up()
+    clip = full.generate(picture, request())
+    assert clip.frames.shape == (8, 256, 256, 3)
+    assert full.card.name == torch.cuda.get_device_name(CUDA)
+    assert full.card.memory_bytes == torch.cuda.get_device_properties(CUDA).total_memory
+    assert clip.peak_memory_bytes is not None
+    assert 4.5 * 2**30 < clip.peak_memory_bytes < 6 * 2**30
+    print(f"\n256p/8/10 steps: {clip.timings}, peak {clip.peak_memory_bytes / 2**30:.2f} GiB")
+
+
+def test_the_full_architecture_in_too_little_memory(full: Pipeline, picture: Image.Image) -> None:
+    """A card of 6 GiB: 512p/16 does not fit into what the weights leave, 256p/8 does."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(CUDA).total_memory
+    torch.cuda.set_per_process_memory_fraction(6 * 2**30 / total, CUDA)
+    try:
+        with pytest.raises(InsufficientGpuMemory, match="512x512 with 16 frames"):
+            full.generate(picture, request(width=512, height=512, num_frames=16, num_inference_steps=1))
+        assert len(full.generate(picture, request(num_inference_steps=1)).frames) == 8
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, CUDA)

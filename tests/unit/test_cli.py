@@ -1,0 +1,123 @@
+"""The `i2v` command without a service: doctor's verdicts, generation in one process, and its errors."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from serving.cli import app
+from serving.encoding import probe, read_recipe
+
+runner = CliRunner()
+PICTURE = Path(__file__).parents[2] / "serving" / "assets" / "demo.jpg"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder and an environment of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        port = probe_socket.getsockname()[1]
+    for name, value in {"I2V_PORT": str(port), "I2V_MODEL": "builtin", "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def findings() -> tuple[int, dict[str, Any]]:
+    result = runner.invoke(app, ["doctor", "--json"])
+    return result.exit_code, {row["check"]: row for row in json.loads(result.stdout)}
+
+
+def test_a_healthy_machine() -> None:
+    code, found = findings()
+    assert code == 0
+    assert {"python", "torch", "ray", "ffmpeg", "weights", "output_dir", "database", "disk", "memory", "port"} <= set(
+        found
+    )
+    assert {row["level"] for row in found.values()} <= {"ok", "warn"}
+    assert found["weights"]["detail"].startswith("builtin at sha256:")
+
+
+def test_plain_lines_say_the_same() -> None:
+    lines = runner.invoke(app, ["doctor"]).stdout.splitlines()
+    assert [line.split()[:2] for line in lines][:2] == [["ok", "python"], ["ok", "torch"]]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "check", "words"),
+    [
+        ("I2V_OUTPUT_DIR", "/proc/clips", "output_dir", "No such file"),
+        ("I2V_MODEL", "/nowhere/model", "weights", "two ways"),
+        ("I2V_MODEL", "ali-vilab/i2vgen-xl", "weights", "hf download ali-vilab/i2vgen-xl"),
+        ("I2V_DATABASE_URL", "postgresql+psycopg://127.0.0.1:1/none", "database", "storage"),
+        ("I2V_DISK_RESERVE_BYTES", str(2**60), "disk", "free"),
+        ("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg", "ffmpeg", "ffmpeg"),
+    ],
+)
+def test_what_would_stop_the_service_fails(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, check: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    code, found = findings()
+    assert code == 1
+    assert found[check]["level"] == "fail"
+    assert words.lower() in found[check]["detail"].lower()
+
+
+def test_a_port_in_use_fails_and_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("I2V_PORT", str(taken.getsockname()[1]))
+        code, found = findings()
+    assert code == 1
+    assert "I2V_PORT" in found["port"]["detail"]
+
+
+def test_bad_settings_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_PORT", "many")
+    result = runner.invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["message"].startswith("port: ")
+
+
+def test_generate_in_one_process(folder: Path) -> None:
+    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--json", "-o", "deep/clip.gif"]
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    clip = folder / answer["path"]
+    assert probe(clip).frames == 8
+    assert read_recipe(clip) is not None
+    assert answer["recipe"]["parameters"]["seed"] == 5
+    assert {"preprocess", "load", "condition", "denoise", "decode", "encode"} == set(answer["recipe"]["timings_s"])
+    assert [path.name for path in clip.parent.iterdir()] == ["clip.gif"]
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        (["--num-frames", "99"], "num_frames"),
+        (["--fit", "stretch"], "fit"),
+        (["--negative-prompt", "blurry"], "negative_prompt"),
+        (["--size", "100x100"], "size"),
+    ],
+)
+def test_bad_parameters_are_named_before_anything_is_loaded(folder: Path, options: list[str], param: str) -> None:
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", "--local", "--json", *options])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["param"] == param
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_service_the_ways_out_are_named() -> None:
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left"])
+    assert result.exit_code == 1
+    assert "i2v serve" in result.stderr
+    assert "--local" in result.stderr
