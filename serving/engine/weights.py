@@ -17,13 +17,10 @@ import huggingface_hub
 import torch
 import transformers
 
-import serving
 from serving.engine import layout, random_weights
 from serving.errors import WeightsUnavailable
-from serving.presets import I2VGEN_XL, ModelProfile, read_profile
+from serving.presets import BUILTIN, BUILTIN_FOLDER, I2VGEN_XL, PUBLISHED, ModelProfile, read_profile
 
-PUBLISHED = "ali-vilab/i2vgen-xl"
-BUILTIN = "builtin"
 RANDOM = "random-i2vgen-xl"
 RANDOM_REVISION = "random-weights"
 
@@ -82,8 +79,7 @@ def locate(model: str, revision: str | None = None, *, download: bool = True) ->
     """
     if model == RANDOM:
         return Weights(model, None, RANDOM_REVISION, I2VGEN_XL.model_copy(update={"name": RANDOM}))
-    packaged = Path(serving.__file__).parent / "models" / "builtin"
-    folder = packaged if model == BUILTIN else Path(model).expanduser()
+    folder = BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser()
     if model == BUILTIN or (model and folder.is_dir()):
         _require_whole(model, folder)
         return Weights(model, folder, layout.digest(folder), read_profile(folder))
