@@ -72,7 +72,7 @@ class Renderer:
         )
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds)
-        return Rendered(clip.frames, recipe_of(job, self._pipeline, png, clip.timings))
+        return Rendered(clip.frames, recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan})
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":

@@ -5,8 +5,10 @@ Knows nothing of HTTP, Ray, jobs or MP4.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ from serving.engine.sampler import OnStep, ShouldStop
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
+from serving.scheduling.plans import PLANS, MemoryPlan, smaller_plans
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Clip:
     """Seconds of "condition", "denoise" and "decode"."""
     peak_memory_bytes: int | None
     """The most memory allocated on the card, weights included; None on a CPU."""
+    plan: str = PLANS[0].name
+    """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
 
 
 class Pipeline:
@@ -94,26 +101,32 @@ class Pipeline:
         *,
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
+        plan: MemoryPlan = PLANS[0],
     ) -> Clip:
         """The clip of one request.
+
+        Where the card runs out of memory the clip is begun anew by the next smaller plan.
 
         Args:
             picture: RGB, best of exactly the request's (width, height); else its middle is taken.
             on_step: told (steps done, steps in all) after each step.
             should_stop: asked before each step and before each chunk of frames is decoded.
+            plan: the memory plan to begin with.
 
         Raises:
             Cancelled: `should_stop` said so.
-            InsufficientGpuMemory: the card ran out of memory; it is freed, and the next request finds it so.
+            InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
-        try:
-            return self._generate(picture, request, on_step or _ignore, should_stop or _never)
-        except RuntimeError as error:
-            if not card.is_out_of_memory(error):
-                raise
-        # Outside the handler: inside it the error's traceback would keep every activation alive.
-        card.release(self.device)
+        for attempt in (plan, *smaller_plans(plan, request.guided)):
+            try:
+                return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt)
+            except RuntimeError as error:
+                if not card.is_out_of_memory(error):
+                    raise
+            # Outside the handler: inside it the error's traceback would keep every activation alive.
+            card.release(self.device)
+            logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
         raise InsufficientGpuMemory(
             f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
             f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
@@ -121,14 +134,20 @@ class Pipeline:
         )
 
     @torch.inference_mode()
-    def _generate(self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop) -> Clip:
+    def _generate(
+        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
+    ) -> Clip:
         modules, generator = self.modules, generator_for(request.seed)
         card.start_peak(self.device)
         started = self._now()
+        self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=self.device)
         conditioning = condition(modules, picture, request, generator)
+        if plan.offload:
+            self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=torch.device("cpu"))
+            card.release(self.device)
         conditioned = self._now()
         latents = sampler.denoise(
-            sampler.unet_predictor(modules.unet, conditioning),
+            sampler.unet_predictor(modules.unet, conditioning, sequential=plan.sequential),
             conditioning.noise,
             modules.scheduler,
             num_inference_steps=request.num_inference_steps,
@@ -138,6 +157,7 @@ class Pipeline:
             should_stop=should_stop,
         )
         denoised = self._now()
+        self._move(modules.vae, to=self.device)
         chunk = self.decode_chunk
         if chunk is None:
             chunk = decoding.chunk_for(modules.vae, request.width, request.height)
@@ -147,7 +167,13 @@ class Pipeline:
             "denoise": denoised - conditioned,
             "decode": self._now() - denoised,
         }
-        return Clip(frames, timings, card.peak_bytes(self.device))
+        return Clip(frames, timings, card.peak_bytes(self.device), plan.name)
+
+    def _move(self, *modules: Any, to: torch.device) -> None:
+        for module in modules:
+            if module.device.type != to.type:
+                # torch's own `to`: that of diffusers warns of every move.
+                torch.nn.Module.to(module, to)
 
     def _now(self) -> float:
         """Seconds, once the device has done what it was given."""

@@ -24,18 +24,22 @@ OnStep = Callable[[int, int], None]
 ShouldStop = Callable[[], bool]
 
 
-def unet_predictor(unet: Any, conditioning: Conditioning) -> Predict:
-    """One forward of the UNet for both halves at once."""
+def unet_predictor(unet: Any, conditioning: Conditioning, *, sequential: bool = False) -> Predict:
+    """The UNet's forward for both halves at once; or, `sequential`, one after the other in half the memory."""
     halves = conditioning.text.shape[0]
+    parts = [slice(half, half + 1) for half in range(halves)] if sequential else [slice(0, halves)]
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        return torch.cat([forward(latents, timestep, part) for part in parts])
+
+    def forward(latents: torch.Tensor, timestep: torch.Tensor, part: slice) -> torch.Tensor:
         prediction: torch.Tensor = unet(
-            latents.repeat(halves, 1, 1, 1, 1),
+            latents.repeat(part.stop - part.start, 1, 1, 1, 1),
             timestep,
-            encoder_hidden_states=conditioning.text,
-            fps=conditioning.fps,
-            image_latents=conditioning.image_latents,
-            image_embeddings=conditioning.image,
+            encoder_hidden_states=conditioning.text[part],
+            fps=conditioning.fps[part],
+            image_latents=conditioning.image_latents[part],
+            image_embeddings=conditioning.image[part],
             return_dict=False,
         )[0]
         return prediction

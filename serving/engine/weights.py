@@ -19,9 +19,8 @@ import transformers
 
 from serving.engine import layout, random_weights
 from serving.errors import WeightsUnavailable
-from serving.presets import BUILTIN, BUILTIN_FOLDER, I2VGEN_XL, PUBLISHED, ModelProfile, read_profile
+from serving.presets import BUILTIN, BUILTIN_FOLDER, PUBLISHED, RANDOM, ModelProfile, profile_for, read_profile
 
-RANDOM = "random-i2vgen-xl"
 RANDOM_REVISION = "random-weights"
 
 TWO_WAYS = (
@@ -78,7 +77,7 @@ def locate(model: str, revision: str | None = None, *, download: bool = True) ->
         WeightsUnavailable: naming what is missing, and the ways to get the published weights.
     """
     if model == RANDOM:
-        return Weights(model, None, RANDOM_REVISION, I2VGEN_XL.model_copy(update={"name": RANDOM}))
+        return Weights(model, None, RANDOM_REVISION, profile_for(RANDOM))
     folder = BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser()
     if model == BUILTIN or (model and folder.is_dir()):
         _require_whole(model, folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from PIL import Image
 from serving.engine import random_weights
 from serving.engine.pipeline import Pipeline
 from serving.engine.random_weights import Architecture
-from serving.engine.weights import RANDOM, Modules, default_dtype, locate
+from serving.engine.weights import Modules, default_dtype, locate
 from serving.errors import Cancelled, InsufficientGpuMemory
-from serving.presets import I2VGEN_XL
+from serving.presets import I2VGEN_XL, RANDOM
 from serving.request import VideoParameters, VideoRequest, resolve
+from serving.scheduling.cost import Shape
+from serving.scheduling.plans import PLANS, largest_fitting, peak_gib
 
 pytestmark = [
     pytest.mark.gpu,
@@ -145,14 +148,44 @@ def test_the_full_architecture_gives_a_short_clip(full: Pipeline, picture: Image
     print(f"\n256p/8/10 steps: {clip.timings}, peak {clip.peak_memory_bytes / 2**30:.2f} GiB")
 
 
+@pytest.mark.parametrize(
+    ("cap_gib", "side", "frames", "plan"),
+    [
+        (10, 512, 16, "resident"),
+        (8, 512, 16, "offload"),
+        (6, 512, 16, "offload-sequential"),
+        (22, 1024, 32, "offload-sequential"),
+    ],
+)
+def test_the_full_architecture_in_little_memory(
+    full: Pipeline, picture: Image.Image, cap_gib: int, side: int, frames: int, plan: str
+) -> None:
+    """A cap on the allocator stands for a smaller card; placement's table must have predicted the plan."""
+    shape = Shape(side, side, frames, 1, True)
+    assert largest_fitting(shape, I2VGEN_XL.cost, cap_gib) == next(row for row in PLANS if row.name == plan)
+    asked = request(width=side, height=side, num_frames=frames, num_inference_steps=1)
+    with capped(cap_gib):
+        clip = full.generate(picture, asked)
+    assert clip.plan == plan
+    assert clip.peak_memory_bytes is not None
+    predicted = next(peak_gib(row, shape, I2VGEN_XL.cost) for row in PLANS if row.name == plan)
+    print(f"\n{side}p/{frames} in {cap_gib} GiB: {plan}, {clip.peak_memory_bytes / 2**30:.2f} of {predicted:.2f} GiB")
+
+
 def test_the_full_architecture_in_too_little_memory(full: Pipeline, picture: Image.Image) -> None:
-    """A card of 6 GiB: 512p/16 does not fit into what the weights leave, 256p/8 does."""
+    """A card of 6 GiB: 1024p/32 fits by no plan, and 256p/8 works afterwards."""
+    with capped(6):
+        with pytest.raises(InsufficientGpuMemory, match="1024x1024 with 32 frames"):
+            full.generate(picture, request(width=1024, height=1024, num_frames=32, num_inference_steps=1))
+        assert len(full.generate(picture, request(num_inference_steps=1)).frames) == 8
+
+
+@contextmanager
+def capped(gib: int) -> Iterator[None]:
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction(6 * 2**30 / total, CUDA)
+    torch.cuda.set_per_process_memory_fraction(gib * 2**30 / total, CUDA)
     try:
-        with pytest.raises(InsufficientGpuMemory, match="512x512 with 16 frames"):
-            full.generate(picture, request(width=512, height=512, num_frames=16, num_inference_steps=1))
-        assert len(full.generate(picture, request(num_inference_steps=1)).frames) == 8
+        yield
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, CUDA)

@@ -148,7 +148,7 @@ def test_cancelling_takes_effect_between_decoded_chunks(
 def test_out_of_memory_ends_one_job_and_the_next_works(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, error: Exception
 ) -> None:
-    unet = Failing(pipeline.modules.unet, error, {2})
+    unet = Failing(pipeline.modules.unet, error, {1, 2, 3})  # once by each plan
     fragile = with_parts(pipeline, unet=unet)
     with pytest.raises(InsufficientGpuMemory, match="64x64 with 2 frames") as caught:
         fragile.generate(picture, make_request())
@@ -157,6 +157,28 @@ def test_out_of_memory_ends_one_job_and_the_next_works(
     assert caught.value.__context__ is None
     clip = fragile.generate(picture, make_request())
     assert np.array_equal(clip.frames, pipeline.generate(picture, make_request()).frames)
+
+
+def test_out_of_memory_is_tried_again_by_a_smaller_plan_and_the_clip_is_the_same(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory.")
+    expected = pipeline.generate(picture, make_request())
+    assert expected.plan == "resident"
+    for failures, plan in [({2}, "offload"), ({2, 3}, "offload-sequential")]:
+        fragile = with_parts(pipeline, unet=Failing(pipeline.modules.unet, error, failures))
+        clip = fragile.generate(picture, make_request())
+        assert clip.plan == plan
+        assert np.abs(clip.frames.astype(int) - expected.frames).max() <= 1  # another batch size rounds otherwise
+
+
+def test_without_guidance_there_are_no_halves_to_part(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    unet = Failing(pipeline.modules.unet, torch.OutOfMemoryError("CUDA out of memory."), {1, 2})
+    with pytest.raises(InsufficientGpuMemory):
+        with_parts(pipeline, unet=unet).generate(picture, make_request(guidance_scale=1.0))
+    assert unet.count == 2
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(

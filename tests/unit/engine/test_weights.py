@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import serving
-from serving.engine import layout
+from serving.engine import layout, weights
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import TWO_WAYS, default_dtype, load, locate
 from serving.errors import WeightsUnavailable
@@ -196,10 +195,11 @@ def test_random_weights_are_located_without_files() -> None:
 def test_the_built_in_model_is_looked_for_in_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_folder: Path
 ) -> None:
-    monkeypatch.setattr(serving, "__file__", str(tmp_path / "__init__.py"))
+    packaged = tmp_path / "builtin"
+    monkeypatch.setattr(weights, "BUILTIN_FOLDER", packaged)
     assert "'builtin' cannot be used: feature_extractor/preprocessor_config.json is missing" in refusal("builtin")
-    shutil.copytree(model_folder, tmp_path / "models/builtin")
-    assert locate("builtin").folder == tmp_path / "models/builtin"
+    shutil.copytree(model_folder, packaged)
+    assert locate("builtin").folder == packaged
 
 
 @pytest.fixture
