@@ -21,7 +21,7 @@ from serving.client import ApiError, Client
 from serving.presets import BUILTIN
 
 PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"
-PROMPT = "the camera slowly pans to the left across a ceramic mug on a wooden table"
+PROMPT = "A blue ceramic mug and two lemons on a wooden table, the camera pans to the left, soft light"
 START_LIMIT_S = 120.0
 
 

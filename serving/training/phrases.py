@@ -1,0 +1,182 @@
+"""Prompts and the camera move each one means: a grammar to draw from, for training and for tests.
+
+Every prompt is a `Phrase`: its text, a move (an index of `moves.MOVES`) and a strength. A prompt that names no camera
+move means a gentle zoom in. Knows nothing of tokens or pictures.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from serving.training.moves import BY_NAME, FULL, GENTLE
+from serving.training.words import COMMON, DEEDS, PLACES, QUALITIES, STYLES, THINGS
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """What is said and what should happen."""
+
+    text: str
+    move: int
+    strength: float
+
+
+DEFAULT_MOVE = "zoom in"
+"""What a prompt without a camera move means, gently."""
+
+# {adverb} stands where a word of pace may stand; without one the move has full strength.
+MOVE_PHRASES: dict[str, tuple[str, ...]] = {
+    "static": (
+        "static camera", "static shot", "the camera stays still", "the camera does not move", "fixed camera",
+        "locked-off shot", "still camera", "no camera movement", "no motion", "no movement", "stationary camera",
+        "the camera is fixed", "tripod shot", "the camera holds still", "hold the shot", "camera not moving", "static",
+        "motionless camera", "keep the camera still", "without camera movement", "stand still", "freeze",
+    ),
+    "pan left": (
+        "{adverb} pan left", "{adverb} pan to the left", "the camera {adverb} pans left",
+        "camera panning {adverb} left",
+        "camera {adverb} pans to the left", "{adverb} panning left", "the camera {adverb} moves left",
+        "camera moves {adverb} to the left", "{adverb} slide left", "the camera slides {adverb} to the left",
+        "{adverb} truck left", "{adverb} leftward pan", "{adverb} left pan", "camera {adverb} tracks left",
+        "{adverb} tracking shot to the left", "the view {adverb} moves to the left", "pan {adverb} from right to left",
+    ),
+    "pan right": (
+        "{adverb} pan right", "{adverb} pan to the right", "the camera {adverb} pans right",
+        "camera panning {adverb} right", "camera {adverb} pans to the right", "{adverb} panning right",
+        "the camera {adverb} moves right", "camera moves {adverb} to the right", "{adverb} slide right",
+        "the camera slides {adverb} to the right", "{adverb} truck right", "{adverb} rightward pan",
+        "{adverb} right pan", "camera {adverb} tracks right", "{adverb} tracking shot to the right",
+        "the view {adverb} moves to the right", "pan {adverb} from left to right", "{adverb} pan",
+        "{adverb} pan across",
+        "the camera {adverb} pans", "camera {adverb} panning across the scene", "{adverb} panning shot",
+    ),
+    "pan up": (
+        "{adverb} pan up", "{adverb} pan upwards", "the camera {adverb} pans up", "camera panning {adverb} up",
+        "{adverb} tilt up", "the camera {adverb} tilts up", "camera {adverb} tilting upward",
+        "the camera {adverb} rises",
+        "camera moves {adverb} up", "the camera {adverb} moves upward", "{adverb} upward pan", "{adverb} crane up",
+        "{adverb} pedestal up", "the view {adverb} moves up", "pan {adverb} from bottom to top",
+        "{adverb} pan to the top",
+    ),
+    "pan down": (
+        "{adverb} pan down", "{adverb} pan downwards", "the camera {adverb} pans down", "camera panning {adverb} down",
+        "{adverb} tilt down", "the camera {adverb} tilts down", "camera {adverb} tilting downward",
+        "the camera {adverb} lowers", "camera moves {adverb} down", "the camera {adverb} moves downward",
+        "{adverb} downward pan", "{adverb} crane down", "{adverb} pedestal down", "the view {adverb} moves down",
+        "pan {adverb} from top to bottom", "{adverb} pan to the bottom", "the camera {adverb} descends",
+    ),
+    "zoom in": (
+        "{adverb} zoom in", "the camera {adverb} zooms in", "camera zooming {adverb} in", "{adverb} zooming in",
+        "{adverb} zoom", "{adverb} push in", "the camera {adverb} pushes in", "{adverb} dolly in",
+        "the camera {adverb} moves closer", "camera moves {adverb} closer", "camera {adverb} moves forward",
+        "{adverb} move in", "the camera {adverb} approaches", "{adverb} zoom towards the subject", "{adverb} zoom into",
+        "the view {adverb} gets closer", "{adverb} forward dolly", "camera {adverb} dollies in",
+    ),
+    "zoom out": (
+        "{adverb} zoom out", "the camera {adverb} zooms out", "camera zooming {adverb} out", "{adverb} zooming out",
+        "{adverb} pull back", "the camera {adverb} pulls back", "{adverb} dolly out", "the camera {adverb} pulls out",
+        "the camera {adverb} moves away", "camera moves {adverb} backward", "camera {adverb} moves back",
+        "{adverb} move out", "the camera {adverb} backs away", "{adverb} zoom away from the subject",
+        "the view {adverb} gets wider", "{adverb} backward dolly", "camera {adverb} dollies out",
+    ),
+    "rotate clockwise": (
+        "{adverb} rotate clockwise", "{adverb} clockwise rotation", "{adverb} rotating clockwise",
+        "the picture {adverb} rotates clockwise", "{adverb} turn clockwise", "{adverb} turning clockwise",
+        "{adverb} clockwise turn", "{adverb} spin clockwise", "{adverb} roll clockwise", "{adverb} rotate to the right",
+        "{adverb} rotate", "{adverb} rotating", "it {adverb} rotates", "{adverb} spinning", "{adverb} spin",
+        "{adverb} rotation", "{adverb} rotate right", "the view {adverb} turns clockwise", "tilting {adverb} clockwise",
+    ),
+    "rotate counter-clockwise": (
+        "{adverb} rotate counter-clockwise", "{adverb} counter-clockwise rotation", "{adverb} rotate counterclockwise",
+        "{adverb} rotating counter-clockwise", "{adverb} rotate anticlockwise", "{adverb} rotating anti-clockwise",
+        "the picture {adverb} rotates counterclockwise", "{adverb} turn counterclockwise", "{adverb} rotate left",
+        "{adverb} turning counter-clockwise", "{adverb} counter-clockwise turn", "{adverb} spin anticlockwise",
+        "{adverb} roll counter-clockwise", "{adverb} rotate to the left", "the view {adverb} turns anti-clockwise",
+        "tilting {adverb} counterclockwise", "{adverb} counterclockwise roll",
+    ),
+}  # fmt: skip
+
+# Moves the model does not know in depth become a gentle one it knows: always gentle, whatever the pace said.
+STAND_INS: dict[str, tuple[str, ...]] = {
+    "pan right": (
+        "camera {adverb} orbiting around the {thing}", "the camera {adverb} orbits the {thing}", "{adverb} orbit shot",
+        "camera {adverb} circling the {thing}", "{adverb} arc shot", "camera {adverb} moving around the {thing}",
+        "gentle pan across the {thing}", "camera orbiting around the {thing}, showing all sides",
+    ),
+    "pan left": (
+        "a person {adverb} turning around wearing the {thing}", "the model {adverb} turns around", "{adverb} turning",
+        "the {thing} {adverb} turning around", "{adverb} turning around", "on a turntable",
+        "the {thing} {adverb} turns to show every side", "a woman {adverb} turning around in a {thing}",
+    ),
+}  # fmt: skip
+
+PACES = ("gentle", "gently", "slow", "slowly", "slight", "slightly", "subtle", "subtly", "very slow", "very slowly")
+BRISK = ("", "", "", "smooth", "smoothly", "quick", "quickly", "steady", "steadily", "fast")
+
+
+def draw(rng: random.Random, *, move: str | None = None) -> Phrase:
+    """One prompt; every move is as likely as any other, and a fifth name no camera move."""
+    kind = rng.random()
+    if move is None and kind < 0.12:
+        return Phrase(_scene(rng, None), BY_NAME[DEFAULT_MOVE], GENTLE)
+    if move is None and kind < 0.22:
+        move = rng.choice(list(STAND_INS))
+        said = rng.choice(STAND_INS[move]).format(
+            adverb=rng.choice(("", *PACES)), thing=" ".join(_noun(rng).split()[-2:])
+        )
+        return Phrase(_scene(rng, " ".join(said.split())), BY_NAME[move], GENTLE)
+    move = move or rng.choice(list(MOVE_PHRASES))
+    form = rng.choice(MOVE_PHRASES[move])
+    gentle = "{adverb}" in form and rng.random() < 0.4
+    said = " ".join(form.format(adverb=rng.choice(PACES if gentle else BRISK)).split())
+    return Phrase(_scene(rng, said), BY_NAME[move], GENTLE if gentle else FULL)
+
+
+def _noun(rng: random.Random) -> str:
+    words = rng.sample(QUALITIES, rng.choice((0, 1, 1, 2)))
+    return " ".join([*words, rng.choice(THINGS)])
+
+
+def _unknown(rng: random.Random) -> str:
+    """A word the model has never seen, such as a brand."""
+    return "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 9)))
+
+
+def _scene(rng: random.Random, said: str | None) -> str:
+    """A description around the camera phrase `said`, in one of the orders people write."""
+    parts = []
+    if said is None or rng.random() < 0.75:
+        subject = rng.choice(("a ", "the ", "", "one ", "my ")) + _noun(rng)
+        if rng.random() < 0.1:
+            subject = f"{_unknown(rng)} {subject}"
+        if rng.random() < 0.2:
+            subject += f" and {_noun(rng)}"
+        if rng.random() < 0.4:
+            subject += " " + rng.choice(PLACES)
+        parts.append(subject)
+    if rng.random() < 0.25:
+        parts.append(rng.choice(DEEDS))
+    if rng.random() < 0.06:
+        parts.append(" ".join(rng.choice(COMMON) for _ in range(rng.randint(2, 8))))
+    if rng.random() < 0.4:
+        parts.extend(rng.sample(STYLES, rng.randint(1, 3)))
+    if rng.random() < 0.2:
+        rng.shuffle(parts)
+    if said is not None:
+        joined = rng.random() < 0.15 and parts
+        if joined:
+            parts[0] = f"{said} {rng.choice(('of', 'over', 'across', 'on', 'towards', 'around'))} {parts[0]}"
+        else:
+            parts.insert(rng.choice((0, len(parts), rng.randint(0, len(parts)))), said)
+    text = rng.choice((", ", ", ", ", ", ". ", " ", "; ", " while ", " with ")).join(parts)
+    if rng.random() < 0.3:
+        text = text[:1].upper() + text[1:]
+    return text + rng.choice(("", "", "", ".", "!", ", 4k"))
+
+
+def corpus(count: int, *, seed: int) -> list[str]:
+    """Texts to learn the vocabulary from: drawn prompts, and every word of the lists."""
+    rng = random.Random(seed)  # noqa: S311 - pictures and prompts, not secrets
+    words = [" ".join(rng.sample(COMMON, 12)) for _ in range(count // 20)]
+    return [draw(rng).text for _ in range(count)] + words + [*THINGS, *QUALITIES, *COMMON] * 3

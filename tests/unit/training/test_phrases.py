@@ -1,0 +1,71 @@
+"""The grammar means what it says, and the shipped text encoder hears it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from serving.training.folder import BUILTIN
+from serving.training.moves import BY_NAME, FULL, GENTLE, MOVES
+from serving.training.phrases import MOVE_PHRASES, draw
+from serving.training.text import heard
+
+TEMPLATES = {
+    "a person slowly turning around wearing the dress": ("pan left", GENTLE),
+    "camera orbiting around the smartphone, showing all sides": ("pan right", GENTLE),
+    "gentle pan across the sofa, soft lighting": ("pan right", GENTLE),
+    "steam rising from the hot coffee, close-up view": ("zoom in", GENTLE),
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(BUILTIN / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> CLIPTextModel:
+    return CLIPTextModel.from_pretrained(BUILTIN / "text_encoder").float().eval()
+
+
+def test_every_move_has_phrases_and_draws_itself() -> None:
+    rng = random.Random(0)
+    assert set(MOVE_PHRASES) == set(BY_NAME)
+    for move in BY_NAME:
+        phrases = [draw(rng, move=move) for _ in range(20)]
+        assert {phrase.move for phrase in phrases} == {BY_NAME[move]}
+        assert {phrase.strength for phrase in phrases} <= {GENTLE, FULL}
+
+
+def test_the_same_seed_draws_the_same_prompts() -> None:
+    assert [draw(random.Random(3)) for _ in range(5)] == [draw(random.Random(3)) for _ in range(5)]
+
+
+def test_prompts_fit_the_tokens(tokenizer: CLIPTokenizer) -> None:
+    assert len(tokenizer) == 2048
+    assert tokenizer.model_max_length == 77
+    assert all(len(tokenizer(template).input_ids) <= 16 for template in TEMPLATES)
+    rng = random.Random(1)
+    assert max(len(tokenizer(draw(rng).text).input_ids) for _ in range(300)) < 77
+
+
+def test_any_text_has_tokens(tokenizer: CLIPTokenizer) -> None:
+    ids = tokenizer("镜头向左 é 🙂").input_ids
+    assert ids[1:-1]
+    assert tokenizer.unk_token_id not in ids[1:-1]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_encoder_hears_the_templates(template: str, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    move, strength = TEMPLATES[template]
+    assert heard(encoder, tokenizer, [template]) == [(BY_NAME[move], strength)]
+
+
+def test_the_encoder_hears_drawn_prompts(encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    rng = random.Random(12345)
+    phrases = [draw(rng) for _ in range(90)]
+    found = heard(encoder, tokenizer, [phrase.text for phrase in phrases])
+    right = sum((p.move, p.strength) == said for p, said in zip(phrases, found, strict=True))
+    assert right >= 88, [(p.text, MOVES[s[0]].name) for p, s in zip(phrases, found, strict=True) if p.move != s[0]]
