@@ -14,14 +14,19 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.beating import Beat
 from deployments.wiring import Wiring
+from serving import gauges
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.worker import Worker
+from serving.logs import about
+from serving.metrics import ATTEMPTS, FAILURES, WAIT_SECONDS
 from serving.service import ServedPool
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.1
 BACKOFF_S = 1.0
+# Ray drops a gauge that is not set again within 20 s.
+GAUGES_S = 5.0
 
 
 @serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
@@ -33,17 +38,27 @@ class Dispatcher:
         self._wiring = wiring
         self._settings = wiring.settings
         self._store = wiring.open_store()
+        self._metrics = wiring.metrics()
         self._running: set[asyncio.Task[None]] = set()
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [
             asyncio.get_running_loop().create_task(self._serve_pool(pool, generators[pool.settings.name]))
             for pool in wiring.pools
         ]
+        self._loops.append(asyncio.get_running_loop().create_task(self._keep_gauges()))
 
     async def check_health(self) -> None:
         self._beat.check()
         if any(loop.done() for loop in self._loops):
-            raise RuntimeError("a pool's loop has stopped")
+            raise RuntimeError("a loop has stopped")
+
+    async def _keep_gauges(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(gauges.refresh, self._store, self._wiring.pools, self._metrics)
+            except I2VError as error:
+                logger.warning("no gauges: %s", error.message)
+            await asyncio.sleep(GAUGES_S)
 
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:
@@ -62,6 +77,7 @@ class Dispatcher:
                 await asyncio.sleep(BACKOFF_S)
 
     async def _serve_card(self, pool: ServedPool, cards: DeploymentHandle[Any], settled: asyncio.Event) -> None:
+        job: Job | None = None
         try:
             async with cards.options(method_name="generate").choose_replica() as card:
                 job = await asyncio.to_thread(
@@ -73,24 +89,35 @@ class Dispatcher:
                 )
                 settled.set()
                 if job is not None:
-                    await self._follow(job, cards.dispatch(card, job))
+                    with about(job.id):
+                        self._count_claim(pool, job)
+                        await self._follow(job, cards.dispatch(card, job))
         except (RayError, I2VError) as error:
-            logger.warning("pool %s: %s", pool.settings.name, error)
+            logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)
         except Exception:
             # The loop must outlive whatever Serve raises while it changes replicas.
-            logger.exception("pool %s", pool.settings.name)
+            logger.exception("pool %s", pool.settings.name, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)
         finally:
             settled.set()
 
+    def _count_claim(self, pool: ServedPool, job: Job) -> None:
+        name = pool.settings.name
+        self._metrics.add(ATTEMPTS, pool=name, model=job.model)
+        if job.attempt == 1 and job.started_at is not None:
+            waited_s = max(0.0, job.started_at - job.created_at)
+            self._metrics.observe(WAIT_SECONDS, waited_s, pool=name, priority=job.priority)
+        logger.info("attempt %d dispatched", job.attempt, extra={"attempt": job.attempt, "pool": name})
+
     async def _follow(self, job: Job, response: Awaitable[None]) -> None:
-        logger.info("%s: attempt %d dispatched", job.id, job.attempt)
         try:
             await response
         except (RayError, ReplicaUnavailableError) as error:
             unreached = isinstance(error, ReplicaUnavailableError)
-            logger.warning("%s: attempt %d lost its card: %s", job.id, job.attempt, type(error).__name__)
+            logger.warning("attempt %d lost its card: %s", job.attempt, type(error).__name__)
+            if not unreached:
+                self._metrics.add(FAILURES, model=job.model, code=WorkerCrashed.code)
             await asyncio.to_thread(
                 self._store.release,
                 job.id,

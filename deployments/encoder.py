@@ -12,7 +12,7 @@ from ray import serve
 from deployments.wiring import Wiring
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
-from serving.logs import job_log
+from serving.logs import about
 from serving.publishing import Publisher
 
 RECEIVED, DONE = "received", "done"
@@ -30,7 +30,9 @@ class Encoder:
         wiring.open_log()
         self._settings = wiring.settings
         self._store = wiring.open_store()
-        self._publisher = Publisher(self._store, wiring.outputs(), self._settings.output_prefix)
+        self._publisher = Publisher(
+            self._store, wiring.outputs(), self._settings.output_prefix, metrics=wiring.metrics()
+        )
 
     async def encode(self, job: Job, frames: np.ndarray, recipe: dict[str, Any]) -> AsyncIterator[str]:
         """Yields `RECEIVED` once the frames are here (the card is free then), and `DONE` at the end."""
@@ -42,7 +44,7 @@ class Encoder:
 
     def _publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any]) -> None:
         with (
-            job_log(self._settings.log_dir, job.id),
+            about(job.id),
             JobLease(self._store, job, lease_s=self._settings.lease_s) as lease,
         ):
             self._publisher.publish(job, frames, recipe, lease)

@@ -16,12 +16,14 @@ from ray.serve.handle import DeploymentHandle
 from deployments.beating import Beat
 from deployments.encoder import RECEIVED
 from deployments.wiring import Wiring
+from serving.card_meter import CardMeter
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
+from serving.errors import WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.worker import Worker
-from serving.logs import job_log
+from serving.logs import about
 from serving.rendering import Rendered, Renderer
 from serving.service import ServedPool
 
@@ -47,7 +49,8 @@ class Generator:
         pipeline = Pipeline.load(locate(pool.model, wiring.settings.revision), device=device)
         pipeline.warm_up()
         self._store = wiring.open_store()
-        self._renderer = Renderer(pipeline, self._store, wiring.pictures())
+        self._meter = CardMeter(wiring.metrics(), pool.settings.name)
+        self._renderer = Renderer(pipeline, self._store, wiring.pictures(), self._meter)
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +77,7 @@ class Generator:
     async def _work(self, job: Job) -> None:
         async with self._card:
             with (
-                job_log(self._settings.log_dir, job.id),
+                about(job.id),
                 JobLease(self._store, job, lease_s=self._settings.lease_s) as lease,
             ):
                 rendered = await asyncio.to_thread(self._renderer.render, job, lease)
@@ -92,10 +95,11 @@ class Generator:
             else:
                 self._keep(_drain(stream))
                 return
+        self._meter.failed(job.model, WorkerCrashed.code)
         self._store.release(
             job.id,
             job.attempt,
-            reason_code="worker_crashed",
+            reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
         )

@@ -11,6 +11,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments.metrics import expose
 from deployments.wiring import Wiring
 from serving.errors import I2VError, ServerOverloaded, ServiceUnavailable
 from serving.http.app import create_app
@@ -28,6 +29,7 @@ class Ingress:
         wiring.open_log()
         self._settings = wiring.settings
         self._preprocessor = preprocessor
+        self._metrics = wiring.metrics()
         self._service = VideoService(
             settings=wiring.settings,
             pools=wiring.pools,
@@ -35,10 +37,11 @@ class Ingress:
             pictures=wiring.pictures(),
             outputs=wiring.outputs(),
             prepare=self._prepare,
+            metrics=self._metrics,
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_app(self._service, self._settings)
+        return create_app(self._service, self._settings, metrics=self._metrics, expose=expose)
 
     async def _prepare(self, data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
         try:

@@ -23,9 +23,11 @@ from serving.jobs.job import JobStatus
 from serving.logs import log_to, new_log_file
 from serving.settings import Settings, load_settings
 
+logger = logging.getLogger(__name__)
 APPLICATION = "i2v"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
+SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
 # Serve's defaults take half a minute to notice a dead proxy, and report usage to its makers.
 ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
@@ -45,7 +47,7 @@ def serve(
         settings = read_config(config, port)
         log_file = new_log_file(settings.log_dir)
         log_to(log_file, settings.log_level)
-        _check(settings, log_file, as_json)
+        _check(settings, as_json)
         Service(settings, log_file, as_json).run()
     except I2VError as error:
         raise fail(error.message, code=error.code, param=None, as_json=as_json) from None
@@ -95,6 +97,7 @@ class Service:
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
             logging_level="ERROR",
+            _metrics_export_port=self._settings.metrics_port,
         )
         # After ray.init, which puts handlers of its own in place.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -145,17 +148,16 @@ class Service:
             out.print(text, soft_wrap=True, highlight=False)
 
 
-def _check(settings: Settings, log_file: Path, as_json: bool) -> None:
+def _check(settings: Settings, as_json: bool) -> None:
     failed, missing_weights = [], False
-    with log_file.open("a") as log:
-        for finding in examine(settings):
-            log.write(f"{finding.level:<4} {finding.check:<10} {finding.detail}\n")
-            if finding.check == "weights" and finding.level == Level.WARN:
-                missing_weights = True
-            if finding.level == Level.FAIL:
-                failed.append(f"{finding.check}: {finding.detail}")
-            if not as_json:
-                err.print(f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}", soft_wrap=True)
+    for finding in examine(settings):
+        logger.log(SEVERITIES[finding.level], "%s: %s", finding.check, finding.detail, extra={"check": finding.check})
+        if finding.check == "weights" and finding.level == Level.WARN:
+            missing_weights = True
+        if finding.level == Level.FAIL:
+            failed.append(f"{finding.check}: {finding.detail}")
+        if not as_json:
+            err.print(f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}", soft_wrap=True)
     if failed:
         raise ConfigurationInvalid("The service cannot run here. " + " ".join(failed))
     if missing_weights:

@@ -6,8 +6,10 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployments.metrics import RayMetrics
 from serving.jobs.store import JobStore, open_store
-from serving.logs import log_to
+from serving.logs import log_to, show_on_console
+from serving.metrics import Metrics
 from serving.service import ServedPool
 from serving.settings import Settings
 from serving.storage import DirectoryStorage
@@ -28,6 +30,11 @@ class Wiring:
 
     def open_log(self) -> None:
         log_to(self.log_file, self.settings.log_level)
+        show_on_console()
+
+    def metrics(self) -> Metrics:
+        """To be called in a replica, whose name Ray adds to each metric."""
+        return RayMetrics()
 
     def open_store(self) -> JobStore:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)

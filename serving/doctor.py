@@ -61,7 +61,10 @@ def examine(settings: Settings, *, will_listen: bool = True) -> Iterator[Finding
         ("memory", _memory),
     ]
     if will_listen:
-        checks.append(("port", _port))
+        checks.append(("port", lambda s: _port("port", s.host, s.port)))
+        if settings.metrics_port is not None:
+            metrics_port = settings.metrics_port
+            checks.append(("metrics_port", lambda s: _port("metrics_port", "", metrics_port)))
     for name, check in checks:
         try:
             yield check(settings)
@@ -171,13 +174,12 @@ def _memory(settings: Settings) -> Finding:
     return Finding("memory", level, f"{memory.available / GIB:.1f} GiB available of {memory.total / GIB:.1f} GiB")
 
 
-def _port(settings: Settings) -> Finding:
+def _port(setting: str, host: str, port: int) -> Finding:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:
             why = error.strerror or str(error)
-            detail = f"{settings.host}:{settings.port}: {why}; choose another with I2V_PORT"
-            return Finding("port", Level.FAIL, detail)
-    return Finding("port", Level.OK, f"{settings.host}:{settings.port} is free")
+            return Finding(setting, Level.FAIL, f"{host}:{port}: {why}; choose another with I2V_{setting.upper()}")
+    return Finding(setting, Level.OK, f"{host}:{port} is free")

@@ -18,6 +18,7 @@ from serving.errors import EncodingFailed, I2VError
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
+from serving.metrics import COMPLETION_SECONDS, ENCODING_SECONDS, FAILURES, UNMEASURED, Metrics
 from serving.storage import Storage, output_name
 
 logger = logging.getLogger(__name__)
@@ -26,20 +27,23 @@ logger = logging.getLogger(__name__)
 class Publisher:
     """Publishes finished clips into one storage."""
 
-    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str) -> None:
+    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str, metrics: Metrics = UNMEASURED) -> None:
         self._store = store
         self._outputs = outputs
         self._prefix = output_prefix
+        self._metrics = metrics
 
     def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
         """Encode `frames` (uint8, (F, H, W, 3)) and complete the job; False where it had ended otherwise."""
         try:
             return self._publish(job, frames, recipe, lease)
         except I2VError as error:
-            logger.warning("failed: %s", error.message)
+            logger.warning("failed: %s", error.message, extra={"code": error.code})
+            self._metrics.add(FAILURES, model=job.model, code=error.code)
             self._store.fail(job.id, job.attempt, error.code, error.message)
         except Exception as error:
-            logger.exception("failed")
+            logger.exception("failed", extra={"code": EncodingFailed.code})
+            self._metrics.add(FAILURES, model=job.model, code=EncodingFailed.code)
             self._store.fail(job.id, job.attempt, EncodingFailed.code, f"The clip could not be saved: {error}")
         return False
 
@@ -66,7 +70,10 @@ class Publisher:
             job.id, job.attempt, {"recipe": recipe, "files": files, "timings": timings}, expires_at=None
         )
         if completed:
-            logger.info("completed: %s", files["video"])
+            self._metrics.observe(ENCODING_SECONDS, timings["encode"], format=job.request.format)
+            waited_s = max(0.0, time.time() - job.created_at)
+            self._metrics.observe(COMPLETION_SECONDS, waited_s, model=job.model, priority=job.priority)
+            logger.info("completed: %s", files["video"], extra={"timings_s": timings})
         else:
             logger.warning("not published: the job had ended, or another worker has it")
             for key in files.values():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from serving.card_meter import CardMeter
 from serving.engine.pipeline import Pipeline
 from serving.errors import Cancelled, GenerationFailed, I2VError
 from serving.jobs.job import CANCELLED, Job
@@ -35,24 +36,28 @@ class Rendered:
 class Renderer:
     """Renders one job at a time on one loaded pipeline."""
 
-    def __init__(self, pipeline: Pipeline, store: JobStore, pictures: Storage) -> None:
+    def __init__(self, pipeline: Pipeline, store: JobStore, pictures: Storage, meter: CardMeter) -> None:
         self._pipeline = pipeline
         self._store = store
         self._pictures = pictures
+        self._meter = meter
 
     def render(self, job: Job, lease: JobLease) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker)."""
         try:
-            rendered = self._render(job, lease)
+            with self._meter.at_work():
+                rendered = self._render(job, lease)
         except Cancelled:
             self._stopped(job, lease)
             return None
         except I2VError as error:
-            logger.warning("failed: %s", error.message)
+            logger.warning("failed: %s", error.message, extra={"code": error.code})
+            self._meter.failed(job.model, error.code)
             self._store.fail(job.id, job.attempt, error.code, error.message)
             return None
         except Exception as error:
-            logger.exception("failed")
+            logger.exception("failed", extra={"code": GenerationFailed.code})
+            self._meter.failed(job.model, GenerationFailed.code)
             self._store.fail(job.id, job.attempt, GenerationFailed.code, f"The model failed: {error}")
             return None
         if lease.should_stop():
@@ -64,15 +69,23 @@ class Renderer:
         lease.report("conditioning", 0, job.request.num_inference_steps)
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
+
+        def on_step(step: int, steps: int) -> None:
+            self._meter.step()
+            lease.report("denoising" if step < steps else "decoding", step, steps)
+
         clip = self._pipeline.generate(
             picture,
             job.request,
-            on_step=lambda step, steps: lease.report("denoising" if step < steps else "decoding", step, steps),
+            on_step=on_step,
             should_stop=lease.should_stop,
         )
+        self._meter.clip(clip)
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
-        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds)
-        return Rendered(clip.frames, recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan})
+        about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
+        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
+        recipe = recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan}
+        return Rendered(clip.frames, recipe)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from serving.errors import (
 )
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.store import JobStore
+from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.request import VideoParameters, VideoRequest, advice, resolve
@@ -27,6 +29,7 @@ from serving.scheduling.placement import Pool, place
 from serving.settings import AUTO, PoolSettings, Settings
 from serving.storage import Storage
 
+logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
 
@@ -63,6 +66,7 @@ class VideoService:
         pictures: Storage,
         outputs: Storage,
         prepare: Prepare,
+        metrics: Metrics = UNMEASURED,
     ) -> None:
         self._settings = settings
         self._pools = pools
@@ -70,6 +74,7 @@ class VideoService:
         self._pictures = pictures
         self.outputs = outputs
         self._prepare = prepare
+        self._metrics = metrics
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(self, parameters: VideoParameters, picture: bytes) -> Job:
@@ -92,14 +97,17 @@ class VideoService:
         placement = place(shape_of(request), request.model, profile.cost, self._placeable())
         if min(self._pictures.free_bytes(), self.outputs.free_bytes()) < self._settings.disk_reserve_bytes:
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
-        job = NewJob(
+        new = NewJob(
             request=request,
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
             warnings=warnings,
             estimate_s=placement.seconds,
         )
-        return self._store.insert(job, max_waiting=self._settings.max_waiting_jobs)
+        job = self._store.insert(new, max_waiting=self._settings.max_waiting_jobs)
+        self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
+        logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
+        return job
 
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
@@ -130,14 +138,22 @@ class VideoService:
         return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
 
     async def cancel(self, video_id: str) -> Job:
-        return await asyncio.to_thread(self._store.cancel, video_id)
+        job = await asyncio.to_thread(self._store.cancel, video_id)
+        self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
+        return job
 
     async def delete(self, video_id: str) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         job = await asyncio.to_thread(self._store.delete, video_id)
+        if not job.status.ended:
+            self._count_cancel(job, job.status)
         for key in _files(job).values():
             await asyncio.to_thread(self.outputs.delete, key)
         return job
+
+    def _count_cancel(self, job: Job, was: JobStatus) -> None:
+        self._metrics.add(CANCELS, status=was)
+        logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
     async def content(self, video_id: str, variant: str) -> Content:
         """Where the bytes of `variant` (video, thumbnail or recipe) are.

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of this machine's Ray metrics agent; a free one by default."
+    )
     max_upload_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body, bytes.")
     body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.http.app import create_app
+from serving.metrics import TABLE
 from serving.presets import BUILTIN, profile_for
 from serving.service import ServedPool, VideoService
 from serving.settings import PoolSettings, Settings, load_settings
@@ -36,6 +37,12 @@ def settings_table() -> str:
 def test_the_settings_table_is_true() -> None:
     table = README.split("| variable | default | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]
     assert table == settings_table()
+
+
+def test_the_metrics_table_is_true() -> None:
+    rows = [f"| `{m.name}` | {type(m).__name__.lower()} | {', '.join(m.labels)} | {m.help} |" for m in TABLE]
+    table = README.split("| metric | kind | labels | meaning |\n|---|---|---|---|\n")[1].split("\n\n")[0]
+    assert table == "\n".join(rows)
 
 
 def test_every_route_is_in_the_readme_and_the_other_way_round(sqlite_store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

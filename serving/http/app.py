@@ -10,13 +10,22 @@ from starlette.types import ASGIApp
 
 from serving.http import errors
 from serving.http.catalog import catalog_router
+from serving.http.exposition import Expose, exposition_router, nothing_exposed
+from serving.http.measurement import Measured
 from serving.http.videos import videos_router
+from serving.metrics import UNMEASURED, Metrics
 from serving.service import VideoService
 from serving.settings import Settings
 
 
-def create_app(service: VideoService, settings: Settings) -> ASGIApp:
-    """The API with its documentation at /docs, which needs no outside host."""
+def create_app(
+    service: VideoService, settings: Settings, *, metrics: Metrics = UNMEASURED, expose: Expose = nothing_exposed
+) -> ASGIApp:
+    """The API with its documentation at /docs, which needs no outside host.
+
+    Args:
+        expose: the Prometheus text of GET /metrics.
+    """
     app: FastAPI = FastAPIOffline(
         title="I2VGen-XL video service",
         version=version("i2v-serve"),
@@ -25,4 +34,6 @@ def create_app(service: VideoService, settings: Settings) -> ASGIApp:
     errors.install(app)
     app.include_router(videos_router(service, settings))
     app.include_router(catalog_router(service))
+    app.include_router(exposition_router(expose))
+    app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app)

@@ -14,9 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import I2VError, InvalidParameter, MethodNotAllowed, NotFound
+from serving.jobs.job import accepted_at
 
 logger = logging.getLogger(__name__)
 REQUEST_ID = "x-request-id"
+ERROR_CODE = "i2v.error_code"
+"""Where the ASGI scope of a refused request holds the error's code."""
 _TYPES = {401: "authentication_error", 404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
 
 
@@ -42,7 +45,19 @@ def error_response(error: I2VError, headers: dict[str, str] | None = None) -> JS
     headers = dict(headers or {})
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s)))
-    return JSONResponse(error_object(error), error.status, headers)
+    return ErrorResponse(error, headers)
+
+
+class ErrorResponse(JSONResponse):
+    """An error's answer; leaves its code in the scope, where refusals are counted."""
+
+    def __init__(self, error: I2VError, headers: dict[str, str]) -> None:
+        super().__init__(error_object(error), error.status, headers)
+        self._code = error.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ERROR_CODE] = self._code
+        await super().__call__(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:
@@ -51,7 +66,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(I2VError)
     async def known(request: Request, error: I2VError) -> Response:
         if error.status >= 500:
-            logger.warning("%s %s: %s", request.method, request.url.path, error.message)
+            logger.warning("%s %s: %s", request.method, request.url.path, error.message, extra=_about(request))
         return error_response(error)
 
     @app.exception_handler(HTTPException)
@@ -75,8 +90,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=_about(request))
         return error_response(I2VError("The service failed on this request; its log says more."))
+
+
+def _about(request: Request) -> dict[str, str | None]:
+    """Which job the request is about, for the log; what is not a job's id stays out of it."""
+    job_id = request.path_params.get("video_id", "")
+    return {"job": job_id if accepted_at(job_id) is not None else None}
 
 
 class RequestId:

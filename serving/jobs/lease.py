@@ -139,7 +139,7 @@ class JobLease:
             try:
                 self._learn(self._store.held(self._id, self._attempt))
             except Exception as error:
-                log.warning("%s: cannot see whether it is cancelled: %s", self._id, error)
+                log.warning("cannot see whether the job is cancelled: %s", error, extra={"job": self._id})
 
     def _renew(self, news: _News | None) -> bool:
         before = uptime()
@@ -147,7 +147,7 @@ class JobLease:
             held = self._store.renew(self._id, self._attempt, self._lease_s, **_values(news))
         except Exception as error:
             # Whatever it is, the work goes on for as long as the lease does.
-            log.warning("%s: the lease cannot be renewed: %s", self._id, error)
+            log.warning("the lease cannot be renewed: %s", error, extra={"job": self._id})
             return False
         if held is not Held.LOST:
             self._written = news
@@ -166,7 +166,7 @@ class JobLease:
         with self._changed:
             if self._reason is None:
                 self._reason = reason
-                log.info("%s: attempt %d is to stop: %s", self._id, self._attempt, reason)
+                log.info("attempt %d is to stop: %s", self._attempt, reason, extra={"job": self._id})
 
 
 def _values(news: _News | None) -> _Told:

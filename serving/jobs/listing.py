@@ -14,7 +14,8 @@ from serving.errors import VideoNotFound
 from serving.jobs.claims import lapsed
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Job, JobStatus, accepted_at
-from serving.jobs.tables import job_of, jobs, visible
+from serving.jobs.tables import RANKS, job_of, jobs, visible
+from serving.request import Priority
 
 
 class Backlog(NamedTuple):
@@ -60,11 +61,24 @@ def queue_position(connection: Connection, job_id: str) -> int | None:
 
 
 def backlog(connection: Connection, clock: StoreClock) -> dict[str, Backlog]:
-    sums = select(jobs.c.model, func.count(), func.sum(jobs.c.estimate_s)).group_by(jobs.c.model)
     found: dict[str, Backlog] = {}
+    for (model, _), work in backlog_by_priority(connection, clock).items():
+        found[model] = _sum(found.get(model), work)
+    return found
+
+
+def backlog_by_priority(connection: Connection, clock: StoreClock) -> dict[tuple[str, Priority], Backlog]:
+    sums = select(jobs.c.model, jobs.c.rank, func.count(), func.sum(jobs.c.estimate_s))
+    sums = sums.group_by(jobs.c.model, jobs.c.rank)
+    priorities = {rank: priority for priority, rank in RANKS.items()}
+    found: dict[tuple[str, Priority], Backlog] = {}
     # Two queries: only without an OR does the first one read nothing but the index.
     for work in (jobs.c.status == JobStatus.QUEUED, lapsed(clock)):
-        for model, count, estimate_s in connection.execute(sums.where(work)):
-            before = found.get(model, Backlog(0, 0.0))
-            found[model] = Backlog(before.jobs + count, before.estimate_s + estimate_s)
+        for model, rank, count, estimate_s in connection.execute(sums.where(work)):
+            key = model, priorities[rank]
+            found[key] = _sum(found.get(key), Backlog(count, estimate_s))
     return found
+
+
+def _sum(before: Backlog | None, more: Backlog) -> Backlog:
+    return more if before is None else Backlog(before.jobs + more.jobs, before.estimate_s + more.estimate_s)

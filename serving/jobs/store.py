@@ -19,6 +19,7 @@ from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.listing import Backlog
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
+from serving.request import Priority
 
 MAX_ATTEMPTS = 3
 
@@ -95,6 +96,10 @@ class JobStore:
     def backlog(self) -> dict[str, Backlog]:
         """The waiting work of each model that has any, jobs abandoned by their workers included."""
         return self._database.read(lambda c: listing.backlog(c, self._clock))
+
+    def backlog_by_priority(self) -> dict[tuple[str, Priority], Backlog]:
+        """`backlog` by (model, priority)."""
+        return self._database.read(lambda c: listing.backlog_by_priority(c, self._clock))
 
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.

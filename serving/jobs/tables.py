@@ -27,11 +27,11 @@ from sqlalchemy import (
 
 from serving.jobs.job import Failure, Job, JobStatus, NewJob, accepted_at
 from serving.jobs.worker import Worker
-from serving.request import VideoRequest
+from serving.request import Priority, VideoRequest
 
 metadata = MetaData()
 
-RANKS = {"interactive": 0, "batch": 1}
+RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}
 
 jobs = Table(
     "jobs",

@@ -18,6 +18,7 @@ from serving.request import VideoParameters
 from serving.service import ServedPool, VideoService
 from serving.settings import PoolSettings, load_settings
 from serving.storage import DirectoryStorage
+from serving.testing import InMemoryMetrics
 
 
 @pytest.fixture
@@ -29,6 +30,10 @@ def api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Api]:
     async def prepare_here(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
         return prepare(data, parameters, profile)
 
+    async def expose() -> str:
+        return "ray_i2v_cards 1.0\n"
+
+    metrics = InMemoryMetrics()
     service = VideoService(
         settings=settings,
         pools=(ServedPool(PoolSettings(), BUILTIN, profile_for(BUILTIN)),),
@@ -36,8 +41,10 @@ def api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Api]:
         pictures=DirectoryStorage(settings.data_dir),
         outputs=outputs,
         prepare=prepare_here,
+        metrics=metrics,
     )
     sqlite_store.beat(Worker(id="d", role="dispatcher"))
     sqlite_store.beat(Worker(id="g", role="generator", pool="default", card={"name": "x86", "memory_bytes": None}))
-    with TestClient(create_app(service, settings), raise_server_exceptions=False) as http:
-        yield Api(http, sqlite_store, outputs)
+    app = create_app(service, settings, metrics=metrics, expose=expose)
+    with TestClient(app, raise_server_exceptions=False) as http:
+        yield Api(http, sqlite_store, outputs, metrics)

@@ -15,6 +15,7 @@ from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.publishing import Publisher
 from serving.storage import DirectoryStorage
+from serving.testing import InMemoryMetrics
 
 URL = "/v1/videos"
 
@@ -26,6 +27,7 @@ class Api:
     http: TestClient
     store: JobStore
     outputs: DirectoryStorage
+    metrics: InMemoryMetrics
 
     def submit(self, **fields: Any) -> dict[str, Any]:
         response = self.http.post(URL, data={"prompt": "pan left", **fields}, files={"input_reference": picture()})
@@ -44,7 +46,7 @@ class Api:
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
             recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
-            assert Publisher(self.store, self.outputs, "video_").publish(
+            assert Publisher(self.store, self.outputs, "video_", self.metrics).publish(
                 job, np.full(shape, 90, np.uint8), recipe, lease
             )
         return self.store.get(job.id)

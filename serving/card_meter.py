@@ -1,0 +1,54 @@
+"""What one card's work is measured by: busy seconds, steps, stage times, memory. Knows nothing of HTTP or Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serving.engine.pipeline import Clip
+from serving.errors import InsufficientGpuMemory
+from serving.metrics import BUSY_SECONDS, FAILURES, GENERATION_SECONDS, OUT_OF_MEMORY, PEAK_MEMORY, STEPS, Metrics
+
+
+class CardMeter:
+    """Measures one card of `pool`, which works on one job at a time."""
+
+    def __init__(self, metrics: Metrics, pool: str) -> None:
+        self._metrics = metrics
+        self._pool = pool
+        self._counted_until = 0.0
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The card is busy within the block; an InsufficientGpuMemory that leaves it is counted."""
+        self._counted_until = time.perf_counter()
+        try:
+            yield
+        except InsufficientGpuMemory:
+            self._metrics.add(OUT_OF_MEMORY, pool=self._pool)
+            raise
+        finally:
+            self._count_busy()
+
+    def step(self) -> None:
+        """One denoising step is done."""
+        self._metrics.add(STEPS, pool=self._pool)
+        # With every step and not once a job, or a rate over one minute would exceed 1 after a long job.
+        self._count_busy()
+
+    def clip(self, clip: Clip) -> None:
+        """The job's frames are there."""
+        for stage, seconds in clip.timings.items():
+            self._metrics.observe(GENERATION_SECONDS, seconds, pool=self._pool, stage=stage)
+        if clip.peak_memory_bytes is not None:
+            self._metrics.observe(PEAK_MEMORY, clip.peak_memory_bytes, pool=self._pool)
+
+    def failed(self, model: str, code: str) -> None:
+        """The attempt at a job of `model` ended without a clip, and not by a cancel."""
+        self._metrics.add(FAILURES, model=model, code=code)
+
+    def _count_busy(self) -> None:
+        now = time.perf_counter()
+        self._metrics.add(BUSY_SECONDS, now - self._counted_until, pool=self._pool)
+        self._counted_until = now

@@ -1,0 +1,31 @@
+"""The gauges that only the job store can tell: what waits for each pool, and which cards are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from serving.jobs.listing import Backlog
+from serving.jobs.store import JobStore
+from serving.jobs.tables import RANKS
+from serving.metrics import CARDS, QUEUE_JOBS, QUEUE_SECONDS, Metrics
+from serving.service import ServedPool
+
+NOTHING = Backlog(0, 0.0)
+
+
+def refresh(store: JobStore, pools: Sequence[ServedPool], metrics: Metrics) -> None:
+    """Set the queue's and the cards' gauges of every pool, zeros included.
+
+    Raises:
+        StorageUnavailable: the store is out of reach.
+    """
+    waiting = store.backlog_by_priority()
+    cards = Counter(worker.pool for worker in store.workers(role="generator"))
+    for pool in pools:
+        name = pool.settings.name
+        metrics.set(CARDS, cards[name], pool=name)
+        for priority in RANKS:
+            work = waiting.get((pool.profile.name, priority), NOTHING)
+            metrics.set(QUEUE_JOBS, work.jobs, pool=name, priority=priority)
+            metrics.set(QUEUE_SECONDS, work.estimate_s, pool=name, priority=priority)
