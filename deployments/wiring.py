@@ -10,7 +10,7 @@ from serving.jobs.store import JobStore, open_store
 from serving.logs import log_to
 from serving.service import ServedPool
 from serving.settings import Settings
-from serving.storage import DirectoryStorage
+from serving.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Wiring:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         return open_store(self.settings.database)
 
-    def pictures(self) -> DirectoryStorage:
-        return DirectoryStorage(self.settings.data_dir)
+    def pictures(self) -> Storage:
+        return open_storage(self.settings.pictures)
 
-    def outputs(self) -> DirectoryStorage:
-        return DirectoryStorage(self.settings.output_dir)
+    def outputs(self) -> Storage:
+        return open_storage(self.settings.outputs)

@@ -90,7 +90,7 @@ class VideoService:
         self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
     ) -> Job:
         placement = place(shape_of(request), request.model, profile.cost, self._placeable())
-        if min(self._pictures.free_bytes(), self.outputs.free_bytes()) < self._settings.disk_reserve_bytes:
+        if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
         job = NewJob(
             request=request,
@@ -100,6 +100,10 @@ class VideoService:
             estimate_s=placement.seconds,
         )
         return self._store.insert(job, max_waiting=self._settings.max_waiting_jobs)
+
+    def _nearly_full(self) -> bool:
+        rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
+        return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
 
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
@@ -155,10 +159,11 @@ class VideoService:
             allowed = ", ".join(files)
             raise InvalidParameter(f"variant: {variant[:100]!r} given; allowed: {allowed}.", param="variant")
         key = files[variant]
-        if not await asyncio.to_thread(self.outputs.exists, key):
-            raise VideoExpired
+        try:
+            size = await asyncio.to_thread(self.outputs.size, key)
+        except FileNotFoundError:
+            raise VideoExpired from None
         media_type = MEDIA_TYPES.get(variant) or ENCODERS[job.request.format].media_type
-        size = await asyncio.to_thread(self.outputs.size, key)
         return Content(key, media_type, size, etag=f'"{job.id}.{job.attempt}.{variant}"')
 
     async def not_ready(self) -> list[str]:
@@ -176,7 +181,7 @@ class VideoService:
         able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
         if not able:
             reasons.append("No card is ready yet.")
-        if self.outputs.free_bytes() < self._settings.disk_reserve_bytes:
+        if self._nearly_full():
             reasons.append("The disk is nearly full.")
         return reasons
 

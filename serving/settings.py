@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     data_dir: Absolute = Field(Path("data"), description="Database and pictures.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in data_dir by default.")
     output_dir: Absolute = Field(Path("outputs"), description="Where clips, posters and recipes are saved.")
+    storage_url: str | None = Field(
+        None, description='"s3://bucket/prefix" that holds pictures and clips, in place of data_dir and output_dir.'
+    )
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
@@ -104,6 +107,14 @@ class Settings(BaseSettings):
             raise ValueError("use letters, digits, underscores, hyphens and dots")
         return prefix
 
+    @field_validator("storage_url")
+    @classmethod
+    def _bucket(cls, url: str | None) -> str | None:
+        folder = r"/[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+        if url is not None and not re.fullmatch(rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]({folder})*/?", url):
+            raise ValueError("use s3://bucket or s3://bucket/prefix")
+        return url if url is None else url.rstrip("/")
+
     @field_validator("pools")
     @classmethod
     def _distinct_pools(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
@@ -115,6 +126,16 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'jobs.sqlite3'}"
+
+    @property
+    def pictures(self) -> str | Path:
+        """What `open_storage` opens for pictures; it keeps them under pictures/."""
+        return self.data_dir if self.storage_url is None else self.storage_url
+
+    @property
+    def outputs(self) -> str | Path:
+        """What `open_storage` opens for clips, posters and recipes."""
+        return self.output_dir if self.storage_url is None else f"{self.storage_url}/outputs"
 
     @classmethod
     def settings_customise_sources(

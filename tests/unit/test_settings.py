@@ -43,6 +43,13 @@ def test_pools_from_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) ->
     assert (pool.name, pool.card, pool.label) == ("big", "a100-80gb", {"gpu-class": "a100-80gb"})
 
 
+def test_where_pictures_and_outputs_are(tmp_path: Path) -> None:
+    here = load_settings({"data_dir": tmp_path / "data", "output_dir": tmp_path / "clips"})
+    assert (here.pictures, here.outputs) == (tmp_path / "data", tmp_path / "clips")
+    bucket = load_settings({"storage_url": "s3://clips/prod/"})
+    assert (bucket.pictures, bucket.outputs) == ("s3://clips/prod", "s3://clips/prod/outputs")
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
@@ -53,6 +60,9 @@ def test_pools_from_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) ->
         ({"pools": [{"min_replicas": 3, "max_replicas": 2}]}, "pools.0"),
         ({"pools": [{"name": "a"}, {"name": "a"}]}, "pools"),
         ({"output_prefix": "../x"}, "output_prefix"),
+        ({"storage_url": "gs://clips"}, "storage_url"),
+        ({"storage_url": "s3://clips/../x"}, "storage_url"),
+        ({"storage_url": "s3://key:secret@clips"}, "storage_url"),
     ],
 )
 def test_bad_settings_are_named(args: dict[str, object], named: str) -> None:

@@ -14,7 +14,8 @@ from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.publishing import Publisher
-from serving.storage import DirectoryStorage
+from serving.settings import Settings
+from serving.storage import Storage
 
 URL = "/v1/videos"
 
@@ -25,7 +26,8 @@ class Api:
 
     http: TestClient
     store: JobStore
-    outputs: DirectoryStorage
+    outputs: Storage
+    settings: Settings
 
     def submit(self, **fields: Any) -> dict[str, Any]:
         response = self.http.post(URL, data={"prompt": "pan left", **fields}, files={"input_reference": picture()})
@@ -44,9 +46,8 @@ class Api:
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
             recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
-            assert Publisher(self.store, self.outputs, "video_").publish(
-                job, np.full(shape, 90, np.uint8), recipe, lease
-            )
+            publisher = Publisher(self.store, self.outputs, "video_")
+            assert publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
         return self.store.get(job.id)
 
     def count(self) -> int:
