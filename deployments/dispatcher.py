@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -17,11 +18,13 @@ from deployments.wiring import Wiring
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.worker import Worker
+from serving.retention import Policy, Reaper
 from serving.service import ServedPool
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.1
 BACKOFF_S = 1.0
+REAP_EVERY_S = 60.0
 
 
 @serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
@@ -39,11 +42,23 @@ class Dispatcher:
             asyncio.get_running_loop().create_task(self._serve_pool(pool, generators[pool.settings.name]))
             for pool in wiring.pools
         ]
+        policy = Policy(self._settings.retention_s, self._settings.record_s)
+        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
+        self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
 
     async def check_health(self) -> None:
         self._beat.check()
         if any(loop.done() for loop in self._loops):
-            raise RuntimeError("a pool's loop has stopped")
+            raise RuntimeError("a loop has stopped")
+
+    async def _reap(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._reaper.run, time.time())
+            except Exception:
+                # What cannot be removed must not stop what can be rendered.
+                logger.exception("retention")
+            await asyncio.sleep(REAP_EVERY_S)
 
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:

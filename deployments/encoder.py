@@ -30,7 +30,9 @@ class Encoder:
         wiring.open_log()
         self._settings = wiring.settings
         self._store = wiring.open_store()
-        self._publisher = Publisher(self._store, wiring.outputs(), self._settings.output_prefix)
+        self._publisher = Publisher(
+            self._store, wiring.outputs(), self._settings.output_prefix, self._settings.retention_s
+        )
 
     async def encode(self, job: Job, frames: np.ndarray, recipe: dict[str, Any]) -> AsyncIterator[str]:
         """Yields `RECEIVED` once the frames are here (the card is free then), and `DONE` at the end."""

@@ -24,12 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes finished clips into one storage."""
+    """Publishes finished clips into one storage, to expire `retention_s` seconds later; None keeps them."""
 
-    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str) -> None:
+    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str, retention_s: float | None = None) -> None:
         self._store = store
         self._outputs = outputs
         self._prefix = output_prefix
+        self._retention_s = retention_s
 
     def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
         """Encode `frames` (uint8, (F, H, W, 3)) and complete the job; False where it had ended otherwise."""
@@ -62,9 +63,9 @@ class Publisher:
         timings = {**recipe["timings_s"], "encode": round(time.perf_counter() - began, 3)}
         recipe = {**recipe, "timings_s": timings}
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
-        completed = self._store.complete(
-            job.id, job.attempt, {"recipe": recipe, "files": files, "timings": timings}, expires_at=None
-        )
+        result = {"recipe": recipe, "files": files, "timings": timings}
+        expires_at = None if self._retention_s is None else time.time() + self._retention_s
+        completed = self._store.complete(job.id, job.attempt, result, expires_at)
         if completed:
             logger.info("completed: %s", files["video"])
         else:

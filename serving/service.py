@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -155,6 +156,8 @@ class VideoService:
         if job.status != JobStatus.COMPLETED:
             raise VideoNotReady(f"The video is {job.status.value} ({job.progress}%).")
         files = _files(job)
+        if files == {} or (job.expires_at is not None and job.expires_at <= time.time()):
+            raise VideoExpired
         if variant not in files:
             allowed = ", ".join(files)
             raise InvalidParameter(f"variant: {variant[:100]!r} given; allowed: {allowed}.", param="variant")

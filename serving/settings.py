@@ -25,6 +25,7 @@ from serving.errors import ConfigurationInvalid
 from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
+DAY_S = 86_400.0
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
@@ -93,6 +94,12 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
     disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
+    retention_days: float | None = Field(
+        None, gt=0, description="How long a finished video can be downloaded, days; for ever by default."
+    )
+    record_days: float = Field(
+        30.0, ge=0, description="How long an expired video is still known (410, then 404), days."
+    )
     lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     cpu_threads: int | None = Field(None, ge=1, description="Threads of a CPU replica; every core by default.")
@@ -136,6 +143,14 @@ class Settings(BaseSettings):
     def outputs(self) -> str | Path:
         """What `open_storage` opens for clips, posters and recipes."""
         return self.output_dir if self.storage_url is None else f"{self.storage_url}/outputs"
+
+    @property
+    def retention_s(self) -> float | None:
+        return None if self.retention_days is None else self.retention_days * DAY_S
+
+    @property
+    def record_s(self) -> float:
+        return self.record_days * DAY_S
 
     @classmethod
     def settings_customise_sources(

@@ -28,6 +28,7 @@ ORDER = [
     "logs",
     "rendering",
     "publishing",
+    "retention",
     "local",
     "service",
     "http",

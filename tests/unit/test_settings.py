@@ -50,6 +50,12 @@ def test_where_pictures_and_outputs_are(tmp_path: Path) -> None:
     assert (bucket.pictures, bucket.outputs) == ("s3://clips/prod", "s3://clips/prod/outputs")
 
 
+def test_days_are_seconds() -> None:
+    assert load_settings().retention_s is None
+    assert load_settings({"retention_days": 0.5}).retention_s == 43_200
+    assert load_settings({"record_days": 0}).record_s == 0
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
@@ -63,6 +69,7 @@ def test_where_pictures_and_outputs_are(tmp_path: Path) -> None:
         ({"storage_url": "gs://clips"}, "storage_url"),
         ({"storage_url": "s3://clips/../x"}, "storage_url"),
         ({"storage_url": "s3://key:secret@clips"}, "storage_url"),
+        ({"retention_days": 0}, "retention_days"),
     ],
 )
 def test_bad_settings_are_named(args: dict[str, object], named: str) -> None:

@@ -46,7 +46,7 @@ class Api:
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
             recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
-            publisher = Publisher(self.store, self.outputs, "video_")
+            publisher = Publisher(self.store, self.outputs, "video_", self.settings.retention_s)
             assert publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
         return self.store.get(job.id)
 

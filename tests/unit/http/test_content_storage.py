@@ -1,7 +1,8 @@
-"""Downloads from S3, and a storage that is nearly full or out of reach."""
+"""Downloads from S3, expired content, and a storage that is nearly full or out of reach."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,27 @@ def test_s3_out_of_reach(make_api: Callable[..., Api], s3_url: str, monkeypatch:
         assert int(refused.headers["retry-after"]) > 0
     assert api.http.get(f"{URL}/{video_id}").status_code == 200
     assert api.count() == 1
+
+
+def test_an_expired_video_is_gone_before_its_files_are(make_api: Callable[..., Api]) -> None:
+    api = make_api(retention_days=1e-5)
+    video_id = api.submit()["id"]
+    job = api.finish()
+    assert job.result is not None
+    assert job.expires_at == pytest.approx(time.time() + 0.864, abs=0.8)
+    assert api.http.get(f"{URL}/{video_id}").json()["expires_at"] == int(job.expires_at)
+    time.sleep(max(0.0, job.expires_at - time.time()))
+    for variant in ("video", "thumbnail", "recipe"):
+        gone = api.http.get(f"{URL}/{video_id}/content?variant={variant}")
+        assert (gone.status_code, gone.json()["error"]["code"]) == (410, "video_expired")
+    assert api.outputs.exists(job.result["files"]["video"])
+    assert api.http.get(f"{URL}/{video_id}").json()["status"] == "completed"
+
+
+def test_without_retention_nothing_expires(api: Api) -> None:
+    video_id = api.submit()["id"]
+    api.finish()
+    assert api.http.get(f"{URL}/{video_id}").json()["expires_at"] is None
 
 
 def test_a_file_removed_between_look_and_download(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
