@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.jobs.job import Job
 from serving.jobs.worker import Worker
 from serving.logs import about
 from serving.metrics import ATTEMPTS, FAILURES, WAIT_SECONDS
+from serving.retention import Policy, Reaper
 from serving.service import ServedPool
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ POLL_S = 0.1
 BACKOFF_S = 1.0
 # Ray drops a gauge that is not set again within 20 s.
 GAUGES_S = 5.0
+REAP_EVERY_S = 60.0
 
 
 @serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
@@ -46,6 +49,9 @@ class Dispatcher:
             for pool in wiring.pools
         ]
         self._loops.append(asyncio.get_running_loop().create_task(self._keep_gauges()))
+        policy = Policy(self._settings.retention_s, self._settings.record_s)
+        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
+        self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
 
     async def check_health(self) -> None:
         self._beat.check()
@@ -59,6 +65,15 @@ class Dispatcher:
             except I2VError as error:
                 logger.warning("no gauges: %s", error.message)
             await asyncio.sleep(GAUGES_S)
+
+    async def _reap(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._reaper.run, time.time())
+            except Exception:
+                # What cannot be removed must not stop what can be rendered.
+                logger.exception("retention")
+            await asyncio.sleep(REAP_EVERY_S)
 
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:

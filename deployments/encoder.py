@@ -31,7 +31,7 @@ class Encoder:
         self._settings = wiring.settings
         self._store = wiring.open_store()
         self._publisher = Publisher(
-            self._store, wiring.outputs(), self._settings.output_prefix, metrics=wiring.metrics()
+            self._store, wiring.outputs(), self._settings.output_prefix, self._settings.retention_s, wiring.metrics()
         )
 
     async def encode(self, job: Job, frames: np.ndarray, recipe: dict[str, Any]) -> AsyncIterator[str]:

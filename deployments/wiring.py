@@ -12,7 +12,7 @@ from serving.logs import log_to, show_on_console
 from serving.metrics import Metrics
 from serving.service import ServedPool
 from serving.settings import Settings
-from serving.storage import DirectoryStorage
+from serving.storage import Storage, open_storage
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Wiring:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         return open_store(self.settings.database)
 
-    def pictures(self) -> DirectoryStorage:
-        return DirectoryStorage(self.settings.data_dir)
+    def pictures(self) -> Storage:
+        return open_storage(self.settings.pictures)
 
-    def outputs(self) -> DirectoryStorage:
-        return DirectoryStorage(self.settings.output_dir)
+    def outputs(self) -> Storage:
+        return open_storage(self.settings.outputs)

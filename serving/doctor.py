@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import psutil
 from serving.errors import I2VError, WeightsUnavailable
 from serving.presets import BUILTIN, PUBLISHED
 from serving.settings import AUTO, Settings
+from serving.storage import open_storage
 
 GIB = 2**30
 LEAST_MEMORY_GIB = 4
@@ -54,7 +54,7 @@ def examine(settings: Settings, *, will_listen: bool = True) -> Iterator[Finding
         ("ffmpeg", _ffmpeg),
         ("weights", _weights),
         ("data_dir", lambda s: _writable("data_dir", s.data_dir)),
-        ("output_dir", lambda s: _writable("output_dir", s.output_dir)),
+        ("output_dir" if settings.storage_url is None else "storage_url", _outputs),
         ("log_dir", lambda s: _writable("log_dir", s.log_dir)),
         ("database", _database),
         ("disk", _disk),
@@ -161,8 +161,19 @@ def _database(settings: Settings) -> Finding:
     return Finding("database", Level.OK, settings.database.rpartition("@")[2])
 
 
+def _outputs(settings: Settings) -> Finding:
+    if settings.storage_url is None:
+        return _writable("output_dir", settings.output_dir)
+    storage, key = open_storage(settings.outputs), "probe"
+    storage.put_bytes(key, b"probe")
+    storage.delete(key)
+    return Finding("storage_url", Level.OK, f"{settings.storage_url} is writable")
+
+
 def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.output_dir).free
+    free = open_storage(settings.outputs).free_bytes()
+    if free is None:
+        return Finding("disk", Level.OK, f"{settings.storage_url} has no bound")
     enough = free >= settings.disk_reserve_bytes
     detail = f"{free / GIB:.1f} GiB free, {settings.disk_reserve_bytes / GIB:.1f} GiB kept in reserve"
     return Finding("disk", Level.OK if enough else Level.FAIL, detail)

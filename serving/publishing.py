@@ -25,12 +25,20 @@ logger = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Publishes finished clips into one storage."""
+    """Publishes finished clips into one storage, to expire `retention_s` seconds later; None keeps them."""
 
-    def __init__(self, store: JobStore, outputs: Storage, output_prefix: str, metrics: Metrics = UNMEASURED) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        outputs: Storage,
+        output_prefix: str,
+        retention_s: float | None = None,
+        metrics: Metrics = UNMEASURED,
+    ) -> None:
         self._store = store
         self._outputs = outputs
         self._prefix = output_prefix
+        self._retention_s = retention_s
         self._metrics = metrics
 
     def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
@@ -66,9 +74,9 @@ class Publisher:
         timings = {**recipe["timings_s"], "encode": round(time.perf_counter() - began, 3)}
         recipe = {**recipe, "timings_s": timings}
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
-        completed = self._store.complete(
-            job.id, job.attempt, {"recipe": recipe, "files": files, "timings": timings}, expires_at=None
-        )
+        result = {"recipe": recipe, "files": files, "timings": timings}
+        expires_at = None if self._retention_s is None else time.time() + self._retention_s
+        completed = self._store.complete(job.id, job.attempt, result, expires_at)
         if completed:
             self._metrics.observe(ENCODING_SECONDS, timings["encode"], format=job.request.format)
             waited_s = max(0.0, time.time() - job.created_at)

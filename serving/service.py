@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ class VideoService:
         self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
     ) -> Job:
         placement = place(shape_of(request), request.model, profile.cost, self._placeable())
-        if min(self._pictures.free_bytes(), self.outputs.free_bytes()) < self._settings.disk_reserve_bytes:
+        if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
         new = NewJob(
             request=request,
@@ -108,6 +109,10 @@ class VideoService:
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _nearly_full(self) -> bool:
+        rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
+        return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
 
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
@@ -167,14 +172,17 @@ class VideoService:
         if job.status != JobStatus.COMPLETED:
             raise VideoNotReady(f"The video is {job.status.value} ({job.progress}%).")
         files = _files(job)
+        if files == {} or (job.expires_at is not None and job.expires_at <= time.time()):
+            raise VideoExpired
         if variant not in files:
             allowed = ", ".join(files)
             raise InvalidParameter(f"variant: {variant[:100]!r} given; allowed: {allowed}.", param="variant")
         key = files[variant]
-        if not await asyncio.to_thread(self.outputs.exists, key):
-            raise VideoExpired
+        try:
+            size = await asyncio.to_thread(self.outputs.size, key)
+        except FileNotFoundError:
+            raise VideoExpired from None
         media_type = MEDIA_TYPES.get(variant) or ENCODERS[job.request.format].media_type
-        size = await asyncio.to_thread(self.outputs.size, key)
         return Content(key, media_type, size, etag=f'"{job.id}.{job.attempt}.{variant}"')
 
     async def not_ready(self) -> list[str]:
@@ -192,7 +200,7 @@ class VideoService:
         able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
         if not able:
             reasons.append("No card is ready yet.")
-        if self.outputs.free_bytes() < self._settings.disk_reserve_bytes:
+        if self._nearly_full():
             reasons.append("The disk is nearly full.")
         return reasons
 

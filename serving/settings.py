@@ -25,6 +25,7 @@ from serving.errors import ConfigurationInvalid
 from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
+DAY_S = 86_400.0
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
@@ -83,6 +84,9 @@ class Settings(BaseSettings):
     data_dir: Absolute = Field(Path("data"), description="Database and pictures.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in data_dir by default.")
     output_dir: Absolute = Field(Path("outputs"), description="Where clips, posters and recipes are saved.")
+    storage_url: str | None = Field(
+        None, description='"s3://bucket/prefix" that holds pictures and clips, in place of data_dir and output_dir.'
+    )
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
@@ -93,6 +97,12 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
     disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
+    retention_days: float | None = Field(
+        None, gt=0, description="How long a finished video can be downloaded, days; for ever by default."
+    )
+    record_days: float = Field(
+        30.0, ge=0, description="How long an expired video is still known (410, then 404), days."
+    )
     lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     cpu_threads: int | None = Field(None, ge=1, description="Threads of a CPU replica; every core by default.")
@@ -107,6 +117,14 @@ class Settings(BaseSettings):
             raise ValueError("use letters, digits, underscores, hyphens and dots")
         return prefix
 
+    @field_validator("storage_url")
+    @classmethod
+    def _bucket(cls, url: str | None) -> str | None:
+        folder = r"/[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+        if url is not None and not re.fullmatch(rf"s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]({folder})*/?", url):
+            raise ValueError("use s3://bucket or s3://bucket/prefix")
+        return url if url is None else url.rstrip("/")
+
     @field_validator("pools")
     @classmethod
     def _distinct_pools(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
@@ -118,6 +136,24 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'jobs.sqlite3'}"
+
+    @property
+    def pictures(self) -> str | Path:
+        """What `open_storage` opens for pictures; it keeps them under pictures/."""
+        return self.data_dir if self.storage_url is None else self.storage_url
+
+    @property
+    def outputs(self) -> str | Path:
+        """What `open_storage` opens for clips, posters and recipes."""
+        return self.output_dir if self.storage_url is None else f"{self.storage_url}/outputs"
+
+    @property
+    def retention_s(self) -> float | None:
+        return None if self.retention_days is None else self.retention_days * DAY_S
+
+    @property
+    def record_s(self) -> float:
+        return self.record_days * DAY_S
 
     @classmethod
     def settings_customise_sources(

@@ -1,11 +1,12 @@
-"""Fixtures many tests share: a job store in SQLite, one in a real PostgreSQL, and jobs to put in.
+"""Fixtures many tests share: job stores in SQLite and in a real PostgreSQL, jobs to put in, and storages.
 
-PostgreSQL's binaries are looked for in PATH and in /usr/lib/postgresql; without them its tests are skipped,
-and fail where CI=true.
+PostgreSQL's binaries are looked for in PATH and in /usr/lib/postgresql. Without them, or without the S3 server
+(moto), their tests are skipped, and fail where CI=true.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import secrets
@@ -16,15 +17,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
 from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore, open_store
 from serving.request import VideoRequest
+from serving.storage import DirectoryStorage, S3Storage, Storage
 
+BUCKET = "clips"
 REQUEST = VideoRequest(
     model="i2vgen-xl",
     prompt="the dress turns slowly",
@@ -66,10 +70,7 @@ def postgres_server() -> Iterator[str]:
     """The URL of a throw-away PostgreSQL server, without a database's name."""
     initdb, pg_ctl = _binary("initdb"), _binary("pg_ctl")
     if initdb is None or pg_ctl is None:
-        reason = "PostgreSQL's initdb and pg_ctl are not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _missing("PostgreSQL's initdb and pg_ctl are not installed")
     # Not pytest's own folder: nobody but its owner may enter that, and the server refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="i2v-postgres-"))
     user = _unprivileged_user()
@@ -154,6 +155,58 @@ def sqlite_store(sqlite_url: str) -> Iterator[JobStore]:
 def postgres_store(postgres_url: str) -> Iterator[JobStore]:
     with closing(open_store(postgres_url)) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of a throw-away S3 server with one bucket."""
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError as error:
+        _missing(f"moto's S3 server is not installed ({error})")
+    # It tells of each request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        httpx.put(f"http://{host}:{port}/{BUCKET}").raise_for_status()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables by which S3Storage finds the server."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+
+@pytest.fixture
+def s3_url(s3_environment: None) -> str:
+    """An empty prefix."""
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture(params=["directory", "s3"])
+def storage_at(request: pytest.FixtureRequest, tmp_path: Path) -> str | Path:
+    """Each test that uses it, or `storage`, runs in a directory and on S3."""
+    return tmp_path / "outputs" if request.param == "directory" else str(request.getfixturevalue("s3_url"))
+
+
+@pytest.fixture
+def storage(storage_at: str | Path) -> Storage:
+    return S3Storage(storage_at) if isinstance(storage_at, str) else DirectoryStorage(storage_at)
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _execute(url: str, *statements: str) -> None:

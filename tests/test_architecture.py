@@ -30,6 +30,7 @@ ORDER = [
     "card_meter",
     "rendering",
     "publishing",
+    "retention",
     "local",
     "service",
     "gauges",

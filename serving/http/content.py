@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from serving.errors import RangeNotSatisfiable
+from serving.errors import RangeNotSatisfiable, VideoExpired
 from serving.http.errors import error_response
 from serving.service import Content
 from serving.storage import Storage
 
 
-def content_response(request: Request, content: Content, storage: Storage) -> Response:
+async def content_response(request: Request, content: Content, storage: Storage) -> Response:
     """The whole file (200), the asked range (206), nothing new (304), or 416.
 
     Several ranges, and units other than bytes, are answered with the whole file, as the RFC allows.
+
+    Raises:
+        VideoExpired: the file was removed just now.
     """
     headers = {
         "accept-ranges": "bytes",
@@ -41,7 +44,10 @@ def content_response(request: Request, content: Content, storage: Storage) -> Re
     status = 200 if span is None else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=content.media_type)
-    chunks: Iterator[bytes] = storage.read(content.key, start, end)
+    try:
+        chunks = await asyncio.to_thread(storage.read, content.key, start, end)
+    except FileNotFoundError:
+        raise VideoExpired from None
     return StreamingResponse(chunks, status, headers, content.media_type)
 
 

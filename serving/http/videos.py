@@ -58,7 +58,7 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
     async def content(request: Request, video_id: str, variant: str = "video") -> Response:
         found = await service.content(video_id, variant)
-        return content_response(request, found, service.outputs)
+        return await content_response(request, found, service.outputs)
 
     return router
 

@@ -8,13 +8,15 @@ Every method raises StorageUnavailable when the database stays locked, full or o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
 
-from serving.jobs import admission, claims, fence, listing, roll, transitions
+from serving.jobs import admission, claims, expiry, fence, listing, roll, transitions
 from serving.jobs.database import Database
 from serving.jobs.engines import open_database
+from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.listing import Backlog
 from serving.jobs.tables import jobs
@@ -190,6 +192,24 @@ class JobStore:
         """
         failure = Failure(attempt, reason_code, reason) if charge else None
         return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts))
+
+    # What retention does.
+
+    def ended(self, after: int, limit: int) -> EndedPage:
+        """The jobs that have ended among the next `limit` rows; begin with `after` 0, go on with the page's."""
+        return self._database.read(lambda c: expiry.page(c, after, limit))
+
+    def drop_files(self, seqs: Collection[int]) -> None:
+        """Note that the files of these completed jobs have been removed."""
+        self._database.write(lambda c: expiry.drop_files(c, seqs))
+
+    def forget(self, seqs: Collection[int]) -> None:
+        """Remove the rows of these jobs; of those that have ended."""
+        self._database.write(lambda c: expiry.forget(c, seqs))
+
+    def pictures_in_use(self, keys: Collection[str]) -> frozenset[str]:
+        """Which of these pictures any job refers to."""
+        return self._database.read(lambda c: expiry.pictures_in_use(c, keys))
 
     # Who is there.
 

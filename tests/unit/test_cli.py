@@ -80,6 +80,17 @@ def test_a_port_in_use_fails_and_says_what_to_set(monkeypatch: pytest.MonkeyPatc
     assert "I2V_PORT" in found["port"]["detail"]
 
 
+def test_a_bucket_is_written_to(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_STORAGE_URL", s3_url)
+    code, found = findings()
+    assert code == 0
+    assert (found["storage_url"]["level"], found["disk"]["level"]) == ("ok", "ok")
+    monkeypatch.setenv("I2V_STORAGE_URL", "s3://no-such-bucket")
+    code, found = findings()
+    assert (code, found["storage_url"]["level"]) == (1, "fail")
+    assert "no such bucket" in found["storage_url"]["detail"]
+
+
 def test_bad_settings_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("I2V_PORT", "many")
     result = runner.invoke(app, ["doctor", "--json"])

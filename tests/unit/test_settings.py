@@ -43,6 +43,19 @@ def test_pools_from_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) ->
     assert (pool.name, pool.card, pool.label) == ("big", "a100-80gb", {"gpu-class": "a100-80gb"})
 
 
+def test_where_pictures_and_outputs_are(tmp_path: Path) -> None:
+    here = load_settings({"data_dir": tmp_path / "data", "output_dir": tmp_path / "clips"})
+    assert (here.pictures, here.outputs) == (tmp_path / "data", tmp_path / "clips")
+    bucket = load_settings({"storage_url": "s3://clips/prod/"})
+    assert (bucket.pictures, bucket.outputs) == ("s3://clips/prod", "s3://clips/prod/outputs")
+
+
+def test_days_are_seconds() -> None:
+    assert load_settings().retention_s is None
+    assert load_settings({"retention_days": 0.5}).retention_s == 43_200
+    assert load_settings({"record_days": 0}).record_s == 0
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
@@ -53,6 +66,10 @@ def test_pools_from_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) ->
         ({"pools": [{"min_replicas": 3, "max_replicas": 2}]}, "pools.0"),
         ({"pools": [{"name": "a"}, {"name": "a"}]}, "pools"),
         ({"output_prefix": "../x"}, "output_prefix"),
+        ({"storage_url": "gs://clips"}, "storage_url"),
+        ({"storage_url": "s3://clips/../x"}, "storage_url"),
+        ({"storage_url": "s3://key:secret@clips"}, "storage_url"),
+        ({"retention_days": 0}, "retention_days"),
     ],
 )
 def test_bad_settings_are_named(args: dict[str, object], named: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,15 @@ from serving.presets import BUILTIN, ModelProfile, profile_for
 from serving.request import VideoParameters
 from serving.service import ServedPool, VideoService
 from serving.settings import PoolSettings, load_settings
-from serving.storage import DirectoryStorage
+from serving.storage import open_storage
 from serving.testing import InMemoryMetrics
 
 
 @pytest.fixture
-def api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Api]:
-    args = {"data_dir": tmp_path, "output_dir": tmp_path / "out", "max_upload_bytes": 2**20, "max_waiting_jobs": 5}
-    settings = load_settings(args)
-    outputs = DirectoryStorage(settings.output_dir)
+def make_api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Callable[..., Api]]:
+    """Makes the application, with settings over the tests' own; all of one test share a job store."""
+    sqlite_store.beat(Worker(id="d", role="dispatcher"))
+    sqlite_store.beat(Worker(id="g", role="generator", pool="default", card={"name": "x86", "memory_bytes": None}))
 
     async def prepare_here(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
         return prepare(data, parameters, profile)
@@ -33,18 +34,35 @@ def api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Api]:
     async def expose() -> str:
         return "ray_i2v_cards 1.0\n"
 
-    metrics = InMemoryMetrics()
-    service = VideoService(
-        settings=settings,
-        pools=(ServedPool(PoolSettings(), BUILTIN, profile_for(BUILTIN)),),
-        store=sqlite_store,
-        pictures=DirectoryStorage(settings.data_dir),
-        outputs=outputs,
-        prepare=prepare_here,
-        metrics=metrics,
-    )
-    sqlite_store.beat(Worker(id="d", role="dispatcher"))
-    sqlite_store.beat(Worker(id="g", role="generator", pool="default", card={"name": "x86", "memory_bytes": None}))
-    app = create_app(service, settings, metrics=metrics, expose=expose)
-    with TestClient(app, raise_server_exceptions=False) as http:
-        yield Api(http, sqlite_store, outputs, metrics)
+    with ExitStack() as opened:
+
+        def make(**args: object) -> Api:
+            own = {"data_dir": tmp_path, "output_dir": tmp_path / "out", "max_upload_bytes": 2**20}
+            settings = load_settings({**own, "max_waiting_jobs": 5, **args})
+            outputs = open_storage(settings.outputs)
+            metrics = InMemoryMetrics()
+            service = VideoService(
+                settings=settings,
+                pools=(ServedPool(PoolSettings(), BUILTIN, profile_for(BUILTIN)),),
+                store=sqlite_store,
+                pictures=open_storage(settings.pictures),
+                outputs=outputs,
+                prepare=prepare_here,
+                metrics=metrics,
+            )
+            app = create_app(service, settings, metrics=metrics, expose=expose)
+            http = opened.enter_context(TestClient(app, raise_server_exceptions=False))
+            return Api(http, sqlite_store, outputs, settings, metrics)
+
+        yield make
+
+
+@pytest.fixture
+def api(make_api: Callable[..., Api]) -> Api:
+    return make_api()
+
+
+@pytest.fixture
+def s3_api(make_api: Callable[..., Api], s3_url: str) -> Api:
+    """The application with its pictures and clips on S3."""
+    return make_api(storage_url=s3_url)

@@ -14,7 +14,8 @@ from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.publishing import Publisher
-from serving.storage import DirectoryStorage
+from serving.settings import Settings
+from serving.storage import Storage
 from serving.testing import InMemoryMetrics
 
 URL = "/v1/videos"
@@ -26,7 +27,8 @@ class Api:
 
     http: TestClient
     store: JobStore
-    outputs: DirectoryStorage
+    outputs: Storage
+    settings: Settings
     metrics: InMemoryMetrics
 
     def submit(self, **fields: Any) -> dict[str, Any]:
@@ -46,9 +48,8 @@ class Api:
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
             recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
-            assert Publisher(self.store, self.outputs, "video_", self.metrics).publish(
-                job, np.full(shape, 90, np.uint8), recipe, lease
-            )
+            publisher = Publisher(self.store, self.outputs, "video_", self.settings.retention_s, self.metrics)
+            assert publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
         return self.store.get(job.id)
 
     def count(self) -> int:
