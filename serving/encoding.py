@@ -1,33 +1,25 @@
 """Frames to clips: MP4, WebM and GIF through FFmpeg, and the stills beside them, a poster and a sprite sheet.
 
-Frames are uint8 RGB of shape (frames, height, width, 3), in sRGB. FFmpeg is the binary that imageio-ffmpeg
-ships, or the one that IMAGEIO_FFMPEG_EXE names; it reads from its standard input and writes only to the
-path it is given. Knows nothing of the model, jobs or storage: writing aside and renaming is the caller's.
+Frames are uint8 RGB of shape (frames, height, width, 3), in sRGB. Knows nothing of the model, jobs or storage:
+writing aside and renaming is the caller's.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import re
-import signal
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.errors import ConfigurationInvalid, EncodingFailed
+from serving import ffmpeg
 
-DEFAULT_TIMEOUT_S = 300.0
 MAX_RECIPE_BYTES = 100_000  # Linux takes 128 KiB in one argument
-STDERR_LINES = 5
 JPEG_QUALITY = 90
 SPRITE_SIDE = 160
 SPRITE_COLUMNS = 8
@@ -103,19 +95,6 @@ ENCODERS = {
 }
 
 
-@dataclass(frozen=True)
-class ClipInfo:
-    """What a clip holds, found by decoding all of it."""
-
-    frames: int
-    fps: float
-    width: int
-    height: int
-    codec: str
-    pixel_format: str
-    duration_s: float
-
-
 def encode(
     frames: Frames,
     fps: int,
@@ -123,13 +102,13 @@ def encode(
     format: str,
     *,
     recipe: Mapping[str, Any] | None = None,
-    timeout_s: float = DEFAULT_TIMEOUT_S,
+    timeout_s: float = ffmpeg.DEFAULT_TIMEOUT_S,
 ) -> None:
     """Write `frames` to `path` as the ENCODERS row `format`, each frame shown for 1/`fps` s.
 
     In MP4 and WebM an odd side grows by one pixel, a copy of its edge. GIF counts hundredths of a second, so
     its frames alternate between two lengths where 100 is no multiple of `fps`. `recipe` is stored as JSON
-    in the file's comment; `read_recipe` returns it. Nothing is left at `path` unless all of it was written.
+    in the file's comment; `clip.read_recipe` returns it. Nothing is left at `path` unless all of it was written.
 
     Raises:
         ValueError: `frames` is not uint8 (F, H, W, 3) with F, H, W >= 1, `fps` is under 1, the format is
@@ -144,9 +123,9 @@ def encode(
     source = ("-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{width}x{height}")
     tag = () if comment is None or encoder.name == "gif" else ("-metadata", b"comment=" + comment)
     try:
-        _ffmpeg(
+        ffmpeg.run(
             (*source, "-framerate", str(fps), "-i", "pipe:0", *encoder.output, *tag),
-            ("-y", "-f", encoder.container, _url(path)),
+            ("-y", "-f", encoder.container, ffmpeg.url(path)),
             stdin=frames.tobytes(),
             path=path,
             timeout_s=timeout_s,
@@ -156,58 +135,6 @@ def encode(
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-
-
-def read_recipe(path: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> dict[str, Any] | None:
-    """The recipe inside a clip; None where it carries none.
-
-    Raises:
-        ConfigurationInvalid, EncodingFailed: as `encode`; also where `path` is no MP4, WebM or GIF.
-    """
-    metadata, _ = _ffmpeg(_input(path), ("-f", "ffmetadata", "pipe:1"), path=path, timeout_s=timeout_s)
-    comment = re.search(rb"(?ims)^comment=((?:[^\\\n]|\\.)*)$", metadata)
-    if comment is None:
-        return None
-    try:
-        recipe = json.loads(re.sub(rb"(?s)\\(.)", rb"\1", comment[1]))
-    except ValueError:
-        return None
-    return recipe if isinstance(recipe, dict) else None
-
-
-def probe(path: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ClipInfo:
-    """Decode all of a clip and say what it holds.
-
-    Raises:
-        ConfigurationInvalid, EncodingFailed: as `encode`; also where `path` is no whole MP4, WebM or GIF.
-    """
-    # One line a frame: stream, dts, pts, duration, bytes, checksum; times in units of the "#tb" line.
-    table, log = _ffmpeg(
-        ("-xerror", *_input(path)),
-        ("-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux", "-f", "framecrc", "pipe:1"),
-        path=path,
-        timeout_s=timeout_s,
-        log_level="info",
-    )
-    unit = re.search(rb"(?m)^#tb 0: (\d+)/(\d+)$", table)
-    sides = re.search(rb"(?m)^#dimensions 0: (\d+)x(\d+)$", table)
-    stream = re.search(r"Stream #0:0.*?: Video: (\w+).*?, (\w+)[(,]", log)
-    times = [(int(row[1]), int(row[2])) for row in re.finditer(rb"(?m)^0,[^,]+,\s*(\d+),\s*(\d+),", table)]
-    if unit is None or sides is None or stream is None or not times:
-        raise EncodingFailed(f"{path.name}: FFmpeg found no frames.")
-    unit_s = int(unit[1]) / int(unit[2])
-    first, last = times[0][0], times[-1][0]
-    duration_s = (last - first + times[-1][1]) * unit_s
-    fps = (len(times) - 1) / ((last - first) * unit_s) if last > first else 1 / duration_s
-    return ClipInfo(
-        frames=len(times),
-        fps=round(fps, 2),
-        width=int(sides[1]),
-        height=int(sides[2]),
-        codec=stream[1],
-        pixel_format=stream[2],
-        duration_s=round(duration_s, 3),
-    )
 
 
 def poster(frame: Frames) -> bytes:
@@ -276,63 +203,3 @@ def _add_gif_comment(path: Path, comment: bytes) -> None:
     blocks = (comment[at : at + 255] for at in range(0, len(comment), 255))
     extension = b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
     path.write_bytes(gif[:start] + extension + gif[start:])
-
-
-def _url(path: Path) -> str:
-    return f"file:{path}"  # else a name such as "a:b" would be read as a protocol, and "-x" as an option
-
-
-def _input(path: Path) -> tuple[str, ...]:
-    return "-format_whitelist", "mov,matroska,gif", "-i", _url(path)
-
-
-def _ffmpeg(
-    source: Sequence[str | bytes],
-    target: Sequence[str],
-    *,
-    path: Path,
-    timeout_s: float,
-    stdin: bytes | None = None,
-    log_level: str = "error",
-) -> tuple[bytes, str]:
-    """Run FFmpeg to its end; its standard output and its log. Errors name `path` without its folder."""
-    try:
-        executable = imageio_ffmpeg.get_ffmpeg_exe()
-        process = subprocess.Popen(
-            [
-                *(executable, "-hide_banner", "-nostdin", "-nostats", "-loglevel", log_level),
-                *("-protocol_whitelist", "pipe,file", *source, *target),
-            ],
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            process_group=0,
-        )
-    except (RuntimeError, OSError) as error:
-        raise ConfigurationInvalid(
-            f"FFmpeg cannot be started ({error}). Reinstall imageio-ffmpeg, which ships it, or let the "
-            "environment variable IMAGEIO_FFMPEG_EXE name an FFmpeg executable."
-        ) from error
-    with process:
-        try:
-            output, log = process.communicate(stdin, timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            _kill(process)
-            said = _last_lines(error.stderr or b"", path)
-            raise EncodingFailed(f"{path.name}: FFmpeg took longer than {timeout_s:g} s.{said}") from None
-        except BaseException:
-            _kill(process)
-            raise
-    if process.returncode != 0:
-        raise EncodingFailed(f"{path.name}: FFmpeg failed ({process.returncode}).{_last_lines(log, path)}")
-    return output, log.decode("utf-8", "replace")
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    # The whole group: IMAGEIO_FFMPEG_EXE may name a wrapper whose child would live on.
-    os.killpg(process.pid, signal.SIGKILL)
-
-
-def _last_lines(log: bytes, path: Path) -> str:
-    lines = log.decode("utf-8", "replace").replace(_url(path), path.name).strip().splitlines()
-    return "".join(f"\n{line[:200]}" for line in lines[-STDERR_LINES:])

@@ -11,7 +11,7 @@ import pytest
 from harness import PICTURE, Service, wait_for
 
 from serving.client import Client, Video
-from serving.encoding import probe
+from serving.clip import probe
 
 STEPS = 10
 

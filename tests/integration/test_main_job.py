@@ -16,7 +16,7 @@ import openai
 import pytest
 from harness import PICTURE, Service, wait_for
 
-from serving.encoding import probe, read_recipe
+from serving.clip import probe, read_recipe
 from serving.metrics import CANCELS, FAILURES, OUT_OF_MEMORY, PEAK_MEMORY, TABLE
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli import app
-from serving.encoding import probe, read_recipe
+from serving.clip import probe, read_recipe
 
 runner = CliRunner()
 PICTURE = Path(__file__).parents[2] / "serving" / "assets" / "demo.jpg"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving import encoding
-from serving.encoding import ENCODERS, encode, poster, probe, read_recipe, spritesheet
+from serving import ffmpeg
+from serving.clip import probe, read_recipe
+from serving.encoding import ENCODERS, encode, poster, spritesheet
 from serving.errors import ConfigurationInvalid, EncodingFailed
 
 FORMATS = list(ENCODERS)
@@ -35,9 +36,7 @@ def moving(count=8, height=64, width=64) -> np.ndarray:
 def decoded(path: Path) -> np.ndarray:
     """All frames as FFmpeg shows them, (F, H, W, 3)."""
     info = probe(path)
-    raw, _ = encoding._ffmpeg(
-        encoding._input(path), ("-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"), path=path, timeout_s=60
-    )
+    raw, _ = ffmpeg.run(ffmpeg.source(path), ("-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"), path=path, timeout_s=60)
     return np.frombuffer(raw, np.uint8).reshape(info.frames, info.height, info.width, 3)
 
 
@@ -84,8 +83,8 @@ def test_codec_and_pixel_format(tmp_path, format_name, codec, pixel_format):
 def test_frames_are_evenly_spaced(tmp_path, format_name):
     path = tmp_path / "clip"
     encode(moving(16), 8, path, format_name)
-    table, _ = encoding._ffmpeg(
-        encoding._input(path), ("-enc_time_base", "demux", "-f", "framecrc", "pipe:1"), path=path, timeout_s=60
+    table, _ = ffmpeg.run(
+        ffmpeg.source(path), ("-enc_time_base", "demux", "-f", "framecrc", "pipe:1"), path=path, timeout_s=60
     )
     stamps = [int(line.split(b",")[2]) for line in table.splitlines() if line.startswith(b"0,")]
     assert stamps[0] == 0
@@ -128,7 +127,7 @@ def test_colours_come_back(tmp_path, format_name):
 def test_colours_are_tagged_as_what_they_are(tmp_path, format_name):
     path = tmp_path / "clip"
     encode(moving(2), 8, path, format_name)
-    _, log = encoding._ffmpeg(encoding._input(path), ("-f", "null", "-"), path=path, timeout_s=60, log_level="info")
+    _, log = ffmpeg.run(ffmpeg.source(path), ("-f", "null", "-"), path=path, timeout_s=60, log_level="info")
     assert "yuv420p(tv, bt709/bt709/iec61966-2-1" in log
 
 

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageFont
 
+from serving import picture as picture_room
 from serving import preprocessing
 from serving.errors import (
     AnimatedImage,
@@ -379,7 +380,7 @@ def test_sides_at_the_limits_are_accepted(size):
 @pytest.mark.parametrize("side", [8001, 10_000, 14_000, 2**31 - 1])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bombs_are_refused_by_the_header(side, monkeypatch):
-    monkeypatch.setattr(preprocessing, "_Picture", None)  # nothing is decoded
+    monkeypatch.setattr(preprocessing, "Picture", None)  # nothing is decoded
     error = refusal(png_of(side, side))
     assert isinstance(error, ImageTooLarge)
     assert "64,000,000" in error.message
@@ -419,7 +420,7 @@ def test_running_out_of_memory_is_a_refusal(monkeypatch):
     def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr(preprocessing, "_resizable", exhausted)
+    monkeypatch.setattr(picture_room, "_resizable", exhausted)
     assert isinstance(refusal(encoded(picture(), "PNG")), ImageTooLarge)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hands import URL, Api
 
-from serving.encoding import probe
+from serving.clip import probe
 from serving.http.content import parse_range
 
 
