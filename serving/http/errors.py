@@ -8,6 +8,7 @@ import secrets
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -21,6 +22,21 @@ REQUEST_ID = "x-request-id"
 ERROR_CODE = "i2v.error_code"
 """Where the ASGI scope of a refused request holds the error's code."""
 _TYPES = {401: "authentication_error", 404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+
+
+class ErrorObject(BaseModel):
+    """What was wrong; `param` names the field at fault, where there is one."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+
+
+class Refusal(BaseModel):
+    """The body of every answer that is not 2xx."""
+
+    error: ErrorObject
 
 
 def error_object(error: I2VError) -> dict[str, object]:

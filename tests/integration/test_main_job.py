@@ -94,6 +94,12 @@ def test_cancel_frees_the_card_within_one_step(http: httpx.Client) -> None:
     assert done["attempt"] == 1
 
 
+def test_every_answer_has_one_request_id(http: httpx.Client) -> None:
+    for path in ("/readyz", "/nowhere", "/v1/videos/unknown"):
+        assert len(http.get(path).headers.get_list("x-request-id")) == 1
+    assert http.get("/healthz", headers={"x-request-id": "mine-1"}).headers.get_list("x-request-id") == ["mine-1"]
+
+
 def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
     video = submit(http, num_inference_steps=5)
     seen: list[tuple[str | None, int]] = []

@@ -201,5 +201,7 @@ def test_the_documentation_needs_no_outside_host(api: Api) -> None:
     assert "swagger-ui" in page
     assert "https://" not in page.replace("https://fastapi.tiangolo.com", "")
     schema = api.http.get("/openapi.json").json()
+    assert not any("422" in operation["responses"] for path in schema["paths"].values() for operation in path.values())
+    assert set(schema["components"]["schemas"]["ErrorObject"]["required"]) == {"message", "type", "code", "param"}
     body = schema["paths"][URL]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"prompt", "input_reference"} == set(body["required"])
