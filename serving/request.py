@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
+from serving.scheduling.cost import Shape
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**63 - 1
@@ -83,6 +84,11 @@ class VideoRequest(BaseModel):
     def guided(self) -> bool:
         """Whether each step runs the unconditional half too."""
         return self.guidance_scale > 1.0
+
+    @property
+    def shape(self) -> Shape:
+        """What decides the cost."""
+        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided)
 
 
 def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:

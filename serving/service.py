@@ -25,7 +25,6 @@ from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.request import VideoParameters, VideoRequest, advice, resolve
 from serving.scheduling.cards import CARDS, recognise
-from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool, place
 from serving.settings import AUTO, PoolSettings, Settings
 from serving.storage import Storage
@@ -95,7 +94,7 @@ class VideoService:
     def _enqueue(
         self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
     ) -> Job:
-        placement = place(shape_of(request), request.model, profile.cost, self._placeable())
+        placement = place(request.shape, request.model, profile.cost, self._placeable())
         if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
         new = NewJob(
@@ -103,7 +102,7 @@ class VideoService:
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
             warnings=warnings,
-            estimate_s=placement.seconds,
+            estimate_s=min(placement.seconds.values()),
         )
         job = self._store.insert(new, max_waiting=self._settings.max_waiting_jobs)
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
@@ -203,10 +202,6 @@ class VideoService:
         if self._nearly_full():
             reasons.append("The disk is nearly full.")
         return reasons
-
-
-def shape_of(request: VideoRequest) -> Shape:
-    return Shape(request.width, request.height, request.num_frames, request.num_inference_steps, request.guided)
 
 
 def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
