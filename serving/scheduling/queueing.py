@@ -98,19 +98,19 @@ def choose(heads: Iterable[Head], pool: str, now: float, usage: Usage | None = N
     if not able:
         return None
     least_s = min(served.by_owner.get(head.owner, 0.0) for head in able)
-    late = {head.fit for head in able if now >= head.rank}
+    late = {(head.fit, head.priority) for head in able if now >= head.rank or _is_close(head, now)}
     return min(able, key=lambda head: _order(head, now, served, least_s, late))
 
 
 def _order(
-    head: Head, now: float, usage: Usage, least_s: float, late: set[frozenset[str]]
+    head: Head, now: float, usage: Usage, least_s: float, late: set[tuple[frozenset[str], str]]
 ) -> tuple[bool, float, float, bool, float, str]:
     close = _is_close(head, now) and _within(usage.deadline_s, DEADLINE_SHARE, usage)
     due = now >= head.rank and _within(usage.batch_s, BATCH_SHARE, usage)
     second_class = head.priority == "batch" and not (close or due)
-    # One late job shows that its other pools fall behind with all that they share. Where nobody knows which pools
-    # can hold a job, it can wait for any of them.
-    width = 1.0 if head.fit in late else float(len(head.fit) or "inf")
+    # One late job shows that its other pools fall behind with all of its kind; a late batch job says nothing of
+    # interactive ones. Where nobody knows which pools can hold a job, it can wait for any of them.
+    width = 1.0 if (head.fit, head.priority) in late else float(len(head.fit) or "inf")
     ahead = (usage.by_owner.get(head.owner, 0.0) - least_s) // QUANTUM_S
     return second_class, width, ahead, not close, head.rank, head.job_id
 

@@ -136,6 +136,14 @@ def test_one_late_job_opens_the_large_card_to_all_that_share_its_pools() -> None
     assert taken(late, fresh, own, now=200.0, usage=Usage({"a": 500.0})) == "fresh"
 
 
+def test_a_late_batch_job_does_not_open_the_large_card_to_interactive_ones() -> None:
+    late, fresh = head("late", priority="batch", rank=100.0), head("fresh", rank=300.0)
+    own = head("own", fit=LARGE, rank=500.0)
+    enough = Usage({"a": 100.0}, batch_s=50.0)
+    assert taken(late, fresh, own, now=200.0, usage=enough) == "own"
+    assert taken(late, fresh, own, now=300.0, usage=enough) == "fresh"
+
+
 def test_of_two_alike_the_one_accepted_first_goes_first() -> None:
     assert taken(head("video_2"), head("video_1"), head("video_3", owner="b")) == "video_1"
 
