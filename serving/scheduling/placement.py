@@ -21,10 +21,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a clip can run: pool names, fastest first, and its seconds on the fastest."""
+    """Where a clip can run: its GPU seconds by pool name, fastest first."""
 
-    pools: tuple[str, ...]
-    seconds: float
+    seconds: dict[str, float]
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return tuple(self.seconds)
 
 
 def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool]) -> Placement:
@@ -37,7 +40,7 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool]) -> Pla
     fitting = sorted((pool for pool in candidates if _fits(shape, cost, pool)), key=lambda pool: -pool.tflops)
     if not fitting:
         raise DoesNotFit(_refusal(shape, cost, candidates), param="num_frames")
-    return Placement(tuple(pool.name for pool in fitting), seconds(shape, cost, fitting[0].tflops))
+    return Placement({pool.name: seconds(shape, cost, pool.tflops) for pool in fitting})
 
 
 def _fits(shape: Shape, cost: CostRow, pool: Pool) -> bool:
