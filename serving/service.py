@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,22 +73,25 @@ class VideoService:
         self._prepare = prepare
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes) -> Job:
+    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
         """Check everything, then queue; after an error nothing is queued.
+
+        Args:
+            owner: whose share of the cards it uses.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
-            ServerOverloaded, StorageUnavailable: try again later.
+            RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
         profile = self._profile(parameters.model)
         draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
         prepared = await self._prepare(picture, parameters, profile)
         request = draft.model_copy(update={"width": prepared.width, "height": prepared.height})
         warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings)
+        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings, owner)
 
     def _enqueue(
-        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
+        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...], owner: str
     ) -> Job:
         placement = place(shape_of(request), request.model, profile.cost, self._placeable())
         if min(self._pictures.free_bytes(), self.outputs.free_bytes()) < self._settings.disk_reserve_bytes:
@@ -97,9 +101,16 @@ class VideoService:
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
             warnings=warnings,
-            estimate_s=placement.seconds,
+            estimates=placement.seconds,
+            owner=owner,
+            deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
         )
-        return self._store.insert(job, max_waiting=self._settings.max_waiting_jobs)
+        return self._store.insert(
+            job,
+            max_waiting=self._settings.max_waiting_jobs,
+            max_waiting_s=self._settings.max_waiting_s,
+            max_owner_s=self._settings.max_owner_s,
+        )
 
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
