@@ -78,7 +78,7 @@ class Dispatcher:
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:
             try:
-                if not await asyncio.to_thread(self._store.claimable, pool.profile.name):
+                if not await asyncio.to_thread(self._store.claimable, pool.settings.name, pool.profile.name):
                     await asyncio.sleep(POLL_S)
                     continue
                 # One card at a time is waited for; a further one only once this one has its job.
@@ -97,6 +97,7 @@ class Dispatcher:
             async with cards.options(method_name="generate").choose_replica() as card:
                 job = await asyncio.to_thread(
                     self._store.claim,
+                    pool.settings.name,
                     pool.profile.name,
                     worker=self._wiring.worker(pool),
                     lease_s=self._settings.lease_s,

@@ -38,7 +38,9 @@ def test_without_guidance_half_the_work_and_half_the_activations() -> None:
 
 
 def test_a_small_job_may_go_to_every_card_of_its_model_fastest_first() -> None:
-    assert place(Shape(512, 512, 8, 30, True), "m", COST, POOLS).pools == ("a100", "rtx3060")
+    placement = place(Shape(512, 512, 8, 30, True), "m", COST, POOLS)
+    assert placement.pools == ("a100", "rtx3060")
+    assert placement.seconds["rtx3060"] == pytest.approx(placement.seconds["a100"] * 62 / 10)
 
 
 def test_a_large_job_goes_only_where_it_fits() -> None:
