@@ -80,6 +80,8 @@ jobs = Table(
     Column("remixed_from", Text),
     # Answers claims, positions, bounds and most of backlogs without touching the rows.
     Index("jobs_line", "status", "model", "queue", "owner", "rank", "seq", "estimate_s"),
+    # Answers which pictures are still referred to.
+    Index("jobs_picture", "picture_key"),
     sqlite_autoincrement=True,
 )
 

@@ -45,6 +45,7 @@ def upgrade() -> None:
     op.drop_column("jobs", "class")
     line = ["status", "model", "queue", "owner", "rank", "seq", "estimate_s"]
     op.create_index("jobs_line", "jobs", line)
+    op.create_index("jobs_picture", "jobs", ["picture_key"])
     op.create_table(
         "usage",
         sa.Column("pool", sa.Text, primary_key=True),
@@ -58,6 +59,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("usage")
+    op.drop_index("jobs_picture", "jobs")
     op.drop_index("jobs_line", "jobs")
     op.add_column("jobs", sa.Column("class", sa.Integer, nullable=False, server_default="0"))
     jobs = sa.table("jobs", sa.column("class"), sa.column("priority"))
