@@ -19,21 +19,28 @@ from serving.settings import Settings
 
 
 def create_app(
-    service: VideoService, settings: Settings, *, metrics: Metrics = UNMEASURED, expose: Expose = nothing_exposed
+    service: VideoService,
+    settings: Settings,
+    *,
+    metrics: Metrics = UNMEASURED,
+    expose: Expose = nothing_exposed,
+    request_ids: bool = True,
 ) -> ASGIApp:
     """The API with its documentation at /docs, which needs no outside host.
 
     Args:
         expose: the Prometheus text of GET /metrics.
+        request_ids: False where the server in front puts x-request-id on every answer.
     """
     app: FastAPI = FastAPIOffline(
         title="I2VGen-XL video service",
         version=version("i2v-serve"),
         summary="One still picture and a prompt in, a short video out.",
+        redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
     app.include_router(videos_router(service, settings))
     app.include_router(catalog_router(service))
     app.include_router(exposition_router(expose))
     app.add_middleware(Measured, metrics=metrics)
-    return errors.RequestId(app)
+    return errors.RequestId(app) if request_ids else app

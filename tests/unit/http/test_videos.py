@@ -156,6 +156,18 @@ def test_delete(api: Api) -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (404, "video_not_found")
 
 
+@pytest.mark.parametrize("path", [f"{URL}/", "/nope", "/healthz/"])
+def test_an_unknown_address_is_refused_and_not_redirected(api: Api, path: str) -> None:
+    response = api.http.get(path, follow_redirects=False)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("after", ["nonsense", "", "video_%00"])
+def test_a_cursor_that_is_no_id(api: Api, after: str) -> None:
+    response = api.http.get(f"{URL}?after={after}")
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "after")
+
+
 @pytest.mark.parametrize("video_id", ["video_" + "0" * 32, "nonsense", "..%2f..%2fetc", "video_%00"])
 def test_unknown_ids(api: Api, video_id: str) -> None:
     for method, path in [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/content")]:
