@@ -215,3 +215,11 @@ def test_the_documentation_needs_no_outside_host(api: Api) -> None:
     schema = api.http.get("/openapi.json").json()
     body = schema["paths"][URL]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"prompt", "input_reference"} == set(body["required"])
+
+
+def test_what_is_no_id_never_reaches_the_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL takes no NUL, and its driver's error would be a 500."""
+    for name in ("get", "cancel", "delete", "list"):
+        monkeypatch.setattr(api.store, name, lambda *_, **__: 1 / 0)
+    for method, path in [("GET", "/x%00"), ("DELETE", "/x%00"), ("POST", "/x%00/cancel"), ("GET", "?after=x%00")]:
+        assert api.http.request(method, f"{URL}{path}").status_code == 404, (method, path)
