@@ -47,7 +47,7 @@ def demo(as_json: AsJson = False) -> None:
         out.print_json(json.dumps({"path": video["path"], "stages_s": stages, "video": video}))
         return
     out.print(_table(video, stages))
-    out.print(f"clip: {Path(video['path']).absolute()}", soft_wrap=True, highlight=False)
+    out.print(f"clip: {Path(video['path']).absolute()}", soft_wrap=True, highlight=False, markup=False)
 
 
 class _Server:

@@ -41,7 +41,7 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        # Serve's proxy puts an x-request-id on every answer.
+        # Serve's proxy puts x-request-id on every answer, and a second one beside it if the application does too.
         return create_app(self._service, self._settings, metrics=self._metrics, expose=expose, request_ids=False)
 
     async def _prepare(self, data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:

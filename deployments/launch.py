@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from rich.markup import escape
 
 from deployments import demo
 from serving.cli import MARKS, AsJson, app, err, fail, out
@@ -145,7 +146,7 @@ class Service:
         if self._as_json:
             out.print_json(json.dumps({"event": event, "detail": text, "port": self._settings.port}), indent=None)
         else:
-            out.print(text, soft_wrap=True, highlight=False)
+            out.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _check(settings: Settings, as_json: bool) -> None:
@@ -157,7 +158,7 @@ def _check(settings: Settings, as_json: bool) -> None:
         if finding.level == Level.FAIL:
             failed.append(f"{finding.check}: {finding.detail}")
         if not as_json:
-            err.print(f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}", soft_wrap=True)
+            err.print(f"{MARKS[finding.level]} {finding.check:<10} {escape(finding.detail)}", soft_wrap=True)
     if failed:
         raise ConfigurationInvalid("The service cannot run here. " + " ".join(failed))
     if missing_weights:

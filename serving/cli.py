@@ -11,11 +11,13 @@ import stamina
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.client import ApiError, Client, Video
 from serving.doctor import Level, examine, model_of
-from serving.errors import Cancelled, I2VError
+from serving.encoding import ENCODERS
+from serving.errors import Cancelled, I2VError, InvalidParameter
 from serving.request import VideoParameters
 from serving.settings import load_settings
 
@@ -81,8 +83,12 @@ def generate(
         "guidance_scale": guidance_scale,
         "negative_prompt": negative_prompt,
         "seed": seed,
-        "format": format or (path.suffix[1:].lower() if path.suffix in (".mp4", ".webm", ".gif") else "mp4"),
+        "format": format or (suffix if (suffix := path.suffix[1:].lower()) in ENCODERS else "mp4"),
     }
+    if path.is_dir():
+        raise fail(
+            f"output: {path} is a folder; name a file.", code=InvalidParameter.code, param="output", as_json=as_json
+        )
     try:
         if local:
             result = _generate_here(picture, fields, path, model)
@@ -91,12 +97,14 @@ def generate(
                 result = generate_at(client, picture, fields, path)
     except (ApiError, I2VError) as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
+    except OSError as error:
+        raise fail(str(error), code="file_error", param=None, as_json=as_json) from None
     if as_json:
         out.print_json(json.dumps(result))
         return
     for warning in result["warnings"]:
-        err.print(f"[yellow]warning[/] {warning}")
-    out.print(f"{result['path']}", soft_wrap=True, highlight=False)
+        err.print(f"[yellow]warning[/] {escape(warning)}")
+    out.print(result["path"], soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -111,7 +119,7 @@ def doctor(as_json: AsJson = False) -> None:
         findings.append(finding)
         if not as_json:
             out.print(
-                f"{MARKS[finding.level]} {finding.check:<10} {finding.detail}",
+                f"{MARKS[finding.level]} {finding.check:<10} {escape(finding.detail)}",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -143,7 +151,7 @@ def fail(message: str, *, code: str, param: str | None, as_json: bool) -> typer.
     if as_json:
         out.print_json(json.dumps({"error": {"message": message, "code": code, "param": param}}))
     else:
-        err.print(f"[red]error[/] {message}", soft_wrap=True)
+        err.print(f"[red]error[/] {escape(message)}", soft_wrap=True)
     return typer.Exit(1)
 
 

@@ -31,8 +31,14 @@ class Client:
     """One service at `server`, such as "http://127.0.0.1:8000". Reads are tried again; submissions are not."""
 
     def __init__(self, server: str) -> None:
+        """Raises ApiError where `server` is no address."""
         self.server = server
-        self._http = httpx.Client(base_url=server, timeout=httpx.Timeout(60, connect=5))
+        try:
+            self._http = httpx.Client(base_url=server, timeout=httpx.Timeout(60, connect=5))
+        except httpx.InvalidURL as error:
+            raise ApiError(
+                f"server: {server!r} is no address: {error}.", code="invalid_server", param="server"
+            ) from None
 
     def __enter__(self) -> Client:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +44,36 @@ class Publisher:
 
     def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
         """Encode `frames` (uint8, (F, H, W, 3)) and complete the job; False where it had ended otherwise."""
-        try:
-            return self._publish(job, frames, recipe, lease)
-        except I2VError as error:
-            logger.warning("failed: %s", error.message, extra={"code": error.code})
-            self._metrics.add(FAILURES, model=job.model, code=error.code)
-            self._store.fail(job.id, job.attempt, error.code, error.message)
-        except Exception as error:
-            logger.exception("failed", extra={"code": EncodingFailed.code})
-            self._metrics.add(FAILURES, model=job.model, code=EncodingFailed.code)
-            self._store.fail(job.id, job.attempt, EncodingFailed.code, f"The clip could not be saved: {error}")
-        return False
-
-    def _publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
-        steps = job.request.num_inference_steps
-        lease.report("encoding", steps, steps)
-        began = time.perf_counter()
         name = output_name(self._prefix, job.created_at, job.id, job.attempt)
         files = {
             "video": name + ENCODERS[job.request.format].suffix,
             "thumbnail": name + ".jpg",
             "recipe": name + ".json",
         }
+        try:
+            return self._publish(job, files, frames, recipe, lease)
+        except I2VError as error:
+            logger.warning("failed: %s", error.message, extra={"code": error.code})
+            self._fail(job, files, error.code, error.message)
+        except Exception as error:
+            logger.exception("failed", extra={"code": EncodingFailed.code})
+            self._fail(job, files, EncodingFailed.code, f"The clip could not be saved: {error}")
+        return False
+
+    def _fail(self, job: Job, files: dict[str, str], code: str, message: str) -> None:
+        self._metrics.add(FAILURES, model=job.model, code=code)
+        # False also where `complete` took effect and its answer was lost: the files are the job's then.
+        if self._store.fail(job.id, job.attempt, code, message):
+            for key in files.values():
+                with suppress(I2VError):
+                    self._outputs.delete(key)
+
+    def _publish(
+        self, job: Job, files: dict[str, str], frames: np.ndarray, recipe: dict[str, Any], lease: JobLease
+    ) -> bool:
+        steps = job.request.num_inference_steps
+        lease.report("encoding", steps, steps)
+        began = time.perf_counter()
 
         def write(path: Path) -> None:
             encode(frames, job.request.fps, path, job.request.format, recipe=recipe)

@@ -5,6 +5,7 @@ Knows nothing of HTTP, pictures' bytes, jobs or cards.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from typing import Annotated, Literal
 
@@ -208,14 +209,15 @@ def _num_frames(parameters: VideoParameters, profile: ModelProfile, fps: int, pr
         return _whole("num_frames", parameters.num_frames, allowed, preset_default)
     if parameters.num_frames is not None:
         raise InvalidParameter("seconds: cannot be given together with num_frames.", param="seconds")
-    frames = round(parameters.seconds * fps)
+    length = parameters.seconds * fps  # infinite where seconds are near the largest number there is
+    frames = round(length) if math.isfinite(length) else length
     if not allowed.low <= frames <= allowed.high:
         raise InvalidParameter(
-            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames} frames; allowed are {allowed.low:g} to "
+            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames:g} frames; allowed are {allowed.low:g} to "
             f"{allowed.high:g} frames, {allowed.low / fps:g} to {allowed.high / fps:g} s at this rate.",
             param="seconds",
         )
-    return frames
+    return int(frames)
 
 
 def _negative_prompt(parameters: VideoParameters, profile: ModelProfile) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.encoding import ENCODERS
@@ -16,9 +16,10 @@ from serving.errors import (
     StorageUnavailable,
     VideoExpired,
     VideoFailed,
+    VideoNotFound,
     VideoNotReady,
 )
-from serving.jobs.job import Job, JobStatus, NewJob
+from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.preprocessing import Prepared
@@ -137,6 +138,7 @@ class VideoService:
         return self.profiles[model]
 
     async def retrieve(self, video_id: str) -> Job:
+        _check_id(video_id)
         return await asyncio.to_thread(self._store.get, video_id)
 
     async def queue_position(self, job: Job) -> int | None:
@@ -149,21 +151,31 @@ class VideoService:
         """One page of jobs, and whether more follow."""
         if not 1 <= limit <= 100:
             raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
+        if after is not None:
+            _check_id(after, param="after")
         return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
 
     async def cancel(self, video_id: str) -> Job:
+        _check_id(video_id)
         job = await asyncio.to_thread(self._store.cancel, video_id)
         self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
         return job
 
     async def delete(self, video_id: str) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
+        # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
+        before = set(_files(await self.retrieve(video_id)).values())
+        await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
         if not job.status.ended:
             self._count_cancel(job, job.status)
-        for key in _files(job).values():
-            await asyncio.to_thread(self.outputs.delete, key)
+        # Those of a job that was completed in between.
+        await asyncio.to_thread(self._delete_files, set(_files(job).values()) - before)
         return job
+
+    def _delete_files(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.outputs.delete(key)
 
     def _count_cancel(self, job: Job, was: JobStatus) -> None:
         self._metrics.add(CANCELS, status=was)
@@ -225,6 +237,12 @@ def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
     else:
         known = CARDS["cpu"]
     return Pool(name, model, known.tflops, known.memory_gib or None)
+
+
+def _check_id(video_id: str, param: str | None = None) -> None:
+    """Not every database takes what a URL can hold, such as a NUL."""
+    if accepted_at(video_id) is None:
+        raise VideoNotFound(param=param)
 
 
 def _files(job: Job) -> dict[str, str]:

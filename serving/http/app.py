@@ -37,6 +37,7 @@ def create_app(
         version=version("i2v-serve"),
         summary="One still picture and a prompt in, a short video out.",
         responses={"default": {"model": errors.Refusal, "description": "Any refusal or failure"}},
+        redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
     app.include_router(videos_router(service, settings))

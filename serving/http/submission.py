@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from serving.errors import (
@@ -50,6 +50,8 @@ async def read_submission(request: Request, *, max_bytes: int, timeout_s: float)
                 return _from_json(await limited.body())
     except TimeoutError:
         raise RequestTimedOut(f"The body did not arrive within {timeout_s:g} s.") from None
+    except ClientDisconnect:
+        raise RequestTimedOut("The client went away before all of the body was here.") from None
     raise UnsupportedContentType(
         f"content-type {kind[:100] or 'is missing'}; send multipart/form-data or application/json."
     )
@@ -78,7 +80,10 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         form = await request.form(max_files=8, max_fields=MAX_FIELDS, max_part_size=max_bytes)
     except HTTPException as error:
         raise InvalidRequest(f"The multipart body cannot be read: {error.detail}") from None
+    except UnicodeError:  # some of Python's codecs raise more than a decoder may
+        raise InvalidRequest("The multipart body cannot be read by the charset it names; use UTF-8.") from None
     values: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     pictures: list[bytes] = []
     for name, value in form.multi_items():
         if name == PICTURE and isinstance(value, UploadFile):
@@ -88,9 +93,11 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         elif name in (PICTURE, f"{PICTURE}[image_url]"):
             pictures.append(_from_url(value))
         elif name.startswith("metadata[") and name.endswith("]"):
-            _add(values.setdefault("metadata", {}), name[len("metadata[") : -1], value)
+            _add(metadata, name[len("metadata[") : -1], value)
         else:
             _add(values, name, value)
+    if metadata:
+        _add(values, "metadata", metadata)
     return _parameters(values, strict=False), _only(pictures)
 
 
@@ -157,7 +164,7 @@ def _only(pictures: list[bytes]) -> bytes:
     return pictures[0]
 
 
-def _add(values: dict[str, Any], name: str, value: str) -> None:
+def _add(values: dict[str, Any], name: str, value: Any) -> None:
     if name in values:
         raise InvalidRequest(f"{name[:100]}: given twice.", param=name)
     values[name] = value

@@ -65,6 +65,13 @@ def test_its_errors_name_the_field(service: Service) -> None:
     assert refused_picture.value.code == "unsupported_image_format"
 
 
+def test_every_answer_carries_one_request_id(http: httpx.Client) -> None:
+    for path, given in (("/healthz", None), ("/nope", None), ("/v1/videos", "mine-1")):
+        answer = http.get(path, headers={} if given is None else {"x-request-id": given})
+        (request_id,) = answer.headers.get_list("x-request-id")
+        assert request_id == given or (given is None and request_id)
+
+
 def test_the_command_against_the_service(service: Service, tmp_path: Path) -> None:
     clip = tmp_path / "out" / "clip.webm"
     command = [sys.executable, "-m", "deployments", "generate", str(PICTURE), "zoom in", "-o", str(clip), "--json"]

@@ -127,6 +127,41 @@ def test_bad_parameters_are_named_before_anything_is_loaded(folder: Path, option
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("given", ["[/]", "[bold]7"])
+def test_what_was_given_is_shown_as_it_was_given(given: str) -> None:
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", "--local", "--size", given])
+    assert result.exit_code == 1
+    assert f"size: {given} given" in result.stderr
+
+
+def test_the_format_follows_the_suffix_in_either_case(folder: Path) -> None:
+    options = ["--local", "--num-inference-steps", "4", "-o", "CLIP.GIF"]
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
+    assert result.exit_code == 0, result.output
+    assert probe(folder / "CLIP.GIF").codec == "gif"
+
+
+def test_a_folder_as_output_is_refused_before_any_work(folder: Path) -> None:
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", "--local", "--json", "-o", str(folder)])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["param"] == "output"
+
+
+def test_an_output_that_cannot_be_written_is_one_clear_error(folder: Path) -> None:
+    (folder / "file").touch()
+    options = ["--local", "--json", "--num-inference-steps", "4", "-o", "file/clip.mp4"]
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "file_error"
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:many", "127.0.0.1:8000", "http://[::1"])
+def test_a_server_that_is_no_address(server: str) -> None:
+    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", "--json", "--server", server])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] in ("invalid_server", "connection_lost")
+
+
 def test_without_a_service_the_ways_out_are_named() -> None:
     result = runner.invoke(app, ["generate", str(PICTURE), "pan left"])
     assert result.exit_code == 1

@@ -56,7 +56,8 @@ def test_s3_out_of_reach(make_api: Callable[..., Api], s3_url: str, monkeypatch:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(s3, "RETRIES", {"max_retries": 0})
     api = make_api(storage_url=s3_url)
-    for refused in (api.http.get(f"{URL}/{video_id}/content"), _submit(api)):
+    deleted = api.http.delete(f"{URL}/{video_id}")
+    for refused in (api.http.get(f"{URL}/{video_id}/content"), _submit(api), deleted):
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "storage_unavailable"
         assert int(refused.headers["retry-after"]) > 0

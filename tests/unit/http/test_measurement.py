@@ -28,7 +28,7 @@ def test_routes_are_measured_by_template(api: Api) -> None:
 
 def test_refusals_are_counted_by_code(api: Api) -> None:
     api.http.post(URL, data={"prompt": "p"}, files={"input_reference": b"hello"})
-    api.http.get(f"{URL}/video_0")
+    api.http.get(f"{URL}/video_{'0' * 32}")
     video_id = api.submit()["id"]
     api.finish()
     api.http.get(f"{URL}/{video_id}/content", headers={"range": "bytes=999999999-"})
@@ -39,7 +39,7 @@ def test_refusals_are_counted_by_code(api: Api) -> None:
 
 def test_what_nobody_foresaw_is_counted_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api.store, "get", lambda video_id: 1 / 0)
-    assert api.http.get(f"{URL}/video_0").status_code == 500
+    assert api.http.get(f"{URL}/video_{'0' * 32}").status_code == 500
     assert api.metrics.value(REFUSALS, route=ITEM, code="server_error") == 1
     assert len(api.metrics.observations(HTTP_SECONDS, route=ITEM, method="GET", status="5xx")) == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hands import URL, Api, picture
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from serving.errors import RequestTimedOut
 from serving.http.submission import read_submission
@@ -74,6 +74,8 @@ MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] =
     ("NaN", GOOD | {"guidance_scale": "nan"}, [picture()], 400, "invalid_request", "guidance_scale"),
     ("range", GOOD | {"num_frames": "64"}, [picture()], 400, "invalid_parameter", "num_frames"),
     ("seconds", GOOD | {"seconds": "20"}, [picture()], 400, "invalid_parameter", "seconds"),
+    ("endless", GOOD | {"seconds": "1.7e308"}, [picture()], 400, "invalid_parameter", "seconds"),
+    ("metadata twice", GOOD | {"metadata": "x", "metadata[a]": "y"}, [picture()], 400, "invalid_request", "metadata"),
     ("format", GOOD | {"format": "avi"}, [picture()], 400, "invalid_parameter", "format"),
     ("model", GOOD | {"model": "sora-2"}, [picture()], 404, "model_not_found", "model"),
     ("not a picture", GOOD, [b"hello"], 415, "unsupported_image_format", "input_reference"),
@@ -162,6 +164,14 @@ def test_multipart_without_boundary(api: Api) -> None:
     assert_refused(api, response, 400, "invalid_request", None)
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode"])
+def test_multipart_in_a_charset_that_cannot_be_read(api: Api, charset: str) -> None:
+    part = b'--X\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na-9\r\n--X--\r\n'
+    headers = {"content-type": f"multipart/form-data; boundary=X; charset={charset}"}
+    response = api.http.post(URL, content=part, headers=headers)
+    assert_refused(api, response, 400, "invalid_request", None)
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_large_body_is_refused_declared_or_not(api: Api, declared: bool) -> None:
     def chunks() -> Any:
@@ -178,10 +188,22 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    headers = [(b"content-type", b"application/json")]
-    request = Request({"type": "http", "method": "POST", "path": URL, "query_string": b"", "headers": headers}, nothing)
     with pytest.raises(RequestTimedOut):
-        asyncio.run(read_submission(request, max_bytes=1000, timeout_s=0.05))
+        asyncio.run(read_submission(submission(b"application/json", nothing), max_bytes=1000, timeout_s=0.05))
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b"multipart/form-data; boundary=X"])
+def test_a_client_that_goes_away_is_no_fault_of_the_service(kind: bytes) -> None:
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(RequestTimedOut):
+        asyncio.run(read_submission(submission(kind, gone), max_bytes=1000, timeout_s=5))
+
+
+def submission(kind: bytes, receive: Receive) -> Request:
+    scope = {"type": "http", "method": "POST", "path": URL, "query_string": b"", "headers": [(b"content-type", kind)]}
+    return Request(scope, receive)
 
 
 def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:

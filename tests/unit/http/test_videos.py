@@ -156,6 +156,18 @@ def test_delete(api: Api) -> None:
     assert (again.status_code, again.json()["error"]["code"]) == (404, "video_not_found")
 
 
+@pytest.mark.parametrize("path", [f"{URL}/", "/nope", "/healthz/"])
+def test_an_unknown_address_is_refused_and_not_redirected(api: Api, path: str) -> None:
+    response = api.http.get(path, follow_redirects=False)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("after", ["nonsense", "", "video_%00"])
+def test_a_cursor_that_is_no_id(api: Api, after: str) -> None:
+    response = api.http.get(f"{URL}?after={after}")
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "after")
+
+
 @pytest.mark.parametrize("video_id", ["video_" + "0" * 32, "nonsense", "..%2f..%2fetc", "video_%00"])
 def test_unknown_ids(api: Api, video_id: str) -> None:
     for method, path in [("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/content")]:
@@ -205,3 +217,11 @@ def test_the_documentation_needs_no_outside_host(api: Api) -> None:
     assert set(schema["components"]["schemas"]["ErrorObject"]["required"]) == {"message", "type", "code", "param"}
     body = schema["paths"][URL]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"prompt", "input_reference"} == set(body["required"])
+
+
+def test_what_is_no_id_never_reaches_the_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL takes no NUL, and its driver's error would be a 500."""
+    for name in ("get", "cancel", "delete", "list"):
+        monkeypatch.setattr(api.store, name, lambda *_, **__: 1 / 0)
+    for method, path in [("GET", "/x%00"), ("DELETE", "/x%00"), ("POST", "/x%00/cancel"), ("GET", "?after=x%00")]:
+        assert api.http.request(method, f"{URL}{path}").status_code == 404, (method, path)

@@ -1,0 +1,58 @@
+"""What the publisher leaves in storage when a job fails, and when its last answer was lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import publishing
+from serving.errors import StorageUnavailable
+from serving.jobs.job import Job, JobStatus, NewJob
+from serving.jobs.lease import JobLease
+from serving.jobs.store import JobStore
+from serving.presets import BUILTIN, profile_for
+from serving.publishing import Publisher
+from serving.request import VideoParameters, resolve
+from serving.storage import DirectoryStorage
+
+
+def publish(store: JobStore, folder: Path) -> tuple[bool, Job]:
+    request = resolve(VideoParameters(prompt="pan left"), profile_for(BUILTIN), seed=1)
+    store.insert(NewJob(request=request, picture_key="pictures/0.png", source_size=(64, 64), estimate_s=1.0))
+    job = store.claim(BUILTIN, worker="test", lease_s=30)
+    assert job is not None
+    frames = np.zeros((8, 64, 64, 3), np.uint8)
+    with JobLease(store, job) as lease:
+        published = Publisher(store, DirectoryStorage(folder), "video_").publish(job, frames, {"timings_s": {}}, lease)
+    return published, store.get(job.id)
+
+
+def test_a_job_that_fails_leaves_no_file(
+    sqlite_store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> bytes:
+        raise OSError("no poster")
+
+    monkeypatch.setattr(publishing, "poster", broken)
+    published, job = publish(sqlite_store, tmp_path / "out")
+    assert (published, job.status, job.error_code) == (False, JobStatus.FAILED, "encoding_failed")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_files_of_a_completed_job_stay_though_the_answer_was_lost(
+    sqlite_store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = sqlite_store.complete
+
+    def answer_lost(*args: Any) -> bool:
+        complete(*args)
+        raise StorageUnavailable
+
+    monkeypatch.setattr(sqlite_store, "complete", answer_lost)
+    _, job = publish(sqlite_store, tmp_path / "out")
+    assert job.status is JobStatus.COMPLETED
+    assert job.result is not None
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(job.result["files"].values())
