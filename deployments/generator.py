@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 import torch
@@ -75,14 +75,24 @@ class Generator:
         self._beat.check()
 
     async def _work(self, job: Job) -> None:
-        async with self._card:
-            with (
-                about(job.id),
-                JobLease(self._store, job, lease_s=self._settings.lease_s) as lease,
-            ):
-                rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+        # The lease first: a job that has to wait for the card must not lapse meanwhile.
+        with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
+            async with self._card:
+                try:
+                    rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                except Exception as error:
+                    self._give_up(job, error)
                 if rendered is not None:
                     await self._hand_over(job, rendered)
+
+    def _give_up(self, job: Job, error: Exception) -> NoReturn:
+        """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
+        logger.critical("the card is lost: %s", error, exc_info=error)
+        try:
+            reason = f"The card failed: {str(error).splitlines()[0]}"
+            self._store.release(job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=True)
+        finally:
+            os._exit(1)
 
     async def _hand_over(self, job: Job, rendered: Rendered) -> None:
         for attempt in range(1, HANDOVERS + 1):

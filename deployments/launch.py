@@ -20,7 +20,6 @@ from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
 from serving.doctor import Level, examine, model_of
 from serving.errors import ConfigurationInvalid, I2VError
-from serving.jobs.job import JobStatus
 from serving.logs import log_to, new_log_file
 from serving.settings import Settings, load_settings
 
@@ -171,21 +170,8 @@ def _check(settings: Settings, as_json: bool) -> None:
 def _release_jobs_of(wiring: Any) -> None:
     """Put back what this start's cards were working on, so that the next start need not wait for leases to lapse."""
     store = wiring.open_store()
-    after: str | None = None
-    while True:
-        jobs, more = store.list(after=after, limit=100)
-        for job in jobs:
-            if job.status is JobStatus.IN_PROGRESS and (job.worker or "").startswith(f"{wiring.start}/"):
-                store.release(
-                    job.id,
-                    job.attempt,
-                    reason_code="drained",
-                    reason="The service was stopped.",
-                    charge=False,
-                )
-        if not more:
-            break
-        after = jobs[-1].id
+    for job in store.held_by(f"{wiring.start}/"):
+        store.release(job.id, job.attempt, reason_code="drained", reason="The service was stopped.", charge=False)
     store.close()
 
 

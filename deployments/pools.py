@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.errors import ConfigurationInvalid
 from serving.presets import BUILTIN, PUBLISHED, profile_for
 from serving.scheduling.cards import CARDS
 from serving.service import ServedPool
@@ -20,6 +21,13 @@ def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
         if model == AUTO:
             model = PUBLISHED if on_gpu(pool, gpus) else BUILTIN
         decided.append(ServedPool(pool, model, profile_for(model)))
+    models: dict[str, str] = {}
+    for served in decided:
+        if models.setdefault(served.profile.name, served.model) != served.model:
+            raise ConfigurationInvalid(
+                f"pools: {served.model} and {models[served.profile.name]} are both served as {served.profile.name}; "
+                "give one of them a profile.json with a name of its own."
+            )
     return tuple(decided)
 
 

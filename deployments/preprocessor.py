@@ -12,7 +12,9 @@ from serving.presets import ModelProfile
 from serving.request import VideoParameters
 
 
-@serve.deployment(name="Preprocessor", max_ongoing_requests=4, ray_actor_options={"num_cpus": 0})
+@serve.deployment(
+    name="Preprocessor", max_ongoing_requests=4, max_queued_requests=32, ray_actor_options={"num_cpus": 0}
+)
 class Preprocessor:
     def __init__(self, wiring: Wiring) -> None:
         wiring.open_log()

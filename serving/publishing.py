@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from serving.encoding import ENCODERS, encode, poster
-from serving.errors import EncodingFailed, I2VError
-from serving.jobs.job import Job
+from serving.errors import Cancelled, EncodingFailed, I2VError, StorageUnavailable
+from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import COMPLETION_SECONDS, ENCODING_SECONDS, FAILURES, UNMEASURED, Metrics
@@ -52,6 +52,11 @@ class Publisher:
         }
         try:
             return self._publish(job, files, frames, recipe, lease)
+        except Cancelled:
+            self._fail(job, files, CANCELLED, "The video was cancelled.")
+        except StorageUnavailable as error:
+            logger.warning("put back: %s", error.message, extra={"code": error.code})
+            self._put_back(job, files, error)
         except I2VError as error:
             logger.warning("failed: %s", error.message, extra={"code": error.code})
             self._fail(job, files, error.code, error.message)
@@ -60,13 +65,22 @@ class Publisher:
             self._fail(job, files, EncodingFailed.code, f"The clip could not be saved: {error}")
         return False
 
+    def _put_back(self, job: Job, files: dict[str, str], error: StorageUnavailable) -> None:
+        """Have the job run again; three such ends are its last. Where `complete` took effect after all, nothing."""
+        back = self._store.release(job.id, job.attempt, reason_code=error.code, reason=error.message, charge=True)
+        if back is not None:
+            self._remove(files)
+
     def _fail(self, job: Job, files: dict[str, str], code: str, message: str) -> None:
         self._metrics.add(FAILURES, model=job.model, code=code)
         # False also where `complete` took effect and its answer was lost: the files are the job's then.
         if self._store.fail(job.id, job.attempt, code, message):
-            for key in files.values():
-                with suppress(I2VError):
-                    self._outputs.delete(key)
+            self._remove(files)
+
+    def _remove(self, files: dict[str, str]) -> None:
+        for key in files.values():
+            with suppress(I2VError):
+                self._outputs.delete(key)
 
     def _publish(
         self, job: Job, files: dict[str, str], frames: np.ndarray, recipe: dict[str, Any], lease: JobLease
@@ -83,6 +97,8 @@ class Publisher:
         timings = {**recipe["timings_s"], "encode": round(time.perf_counter() - began, 3)}
         recipe = {**recipe, "timings_s": timings}
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
+        if lease.should_stop() and lease.stop_reason == "cancelled":
+            raise Cancelled
         result = {"recipe": recipe, "files": files, "timings": timings}
         expires_at = None if self._retention_s is None else time.time() + self._retention_s
         completed = self._store.complete(job.id, job.attempt, result, expires_at)

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from serving.card_meter import CardMeter
+from serving.engine import card
 from serving.engine.pipeline import Pipeline
-from serving.errors import Cancelled, GenerationFailed, I2VError
+from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
@@ -43,12 +44,19 @@ class Renderer:
         self._meter = meter
 
     def render(self, job: Job, lease: JobLease) -> Rendered | None:
-        """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker)."""
+        """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
+
+        An error that poisons the card is raised: the process is of no use after it.
+        """
         try:
             with self._meter.at_work():
                 rendered = self._render(job, lease)
         except Cancelled:
             self._stopped(job, lease)
+            return None
+        except StorageUnavailable as error:
+            logger.warning("put back: %s", error.message, extra={"code": error.code})
+            self._store.release(job.id, job.attempt, reason_code=error.code, reason=error.message, charge=True)
             return None
         except I2VError as error:
             logger.warning("failed: %s", error.message, extra={"code": error.code})
@@ -56,6 +64,8 @@ class Renderer:
             self._store.fail(job.id, job.attempt, error.code, error.message)
             return None
         except Exception as error:
+            if card.is_poisoned(error):
+                raise
             logger.exception("failed", extra={"code": GenerationFailed.code})
             self._meter.failed(job.model, GenerationFailed.code)
             self._store.fail(job.id, job.attempt, GenerationFailed.code, f"The model failed: {error}")

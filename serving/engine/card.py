@@ -62,6 +62,12 @@ def peak_bytes(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
+def is_poisoned(error: BaseException) -> bool:
+    """Whether `error` leaves the process without a working card: no CUDA call succeeds after it."""
+    asynchronous = getattr(torch, "AcceleratorError", ())
+    return not is_out_of_memory(error) and (isinstance(error, asynchronous) or "CUDA error" in str(error))
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` means that the card's memory is exhausted."""
     if isinstance(error, torch.OutOfMemoryError):

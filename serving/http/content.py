@@ -28,7 +28,8 @@ async def content_response(request: Request, content: Content, storage: Storage)
         "cache-control": "private, max-age=31536000, immutable",
         "content-disposition": f'inline; filename="{content.key.rpartition("/")[2]}"',
     }
-    if content.etag in request.headers.get("if-none-match", ""):
+    known = request.headers.get("if-none-match", "")
+    if content.etag in known or known.strip() == "*":
         return Response(status_code=304, headers=headers)
     start, end = 0, content.size
     asked = request.headers.get("range")

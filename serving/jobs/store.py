@@ -108,6 +108,10 @@ class JobStore:
         """
         return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
 
+    def held_by(self, worker_prefix: str) -> tuple[Job, ...]:
+        """The jobs in progress whose workers' names begin so."""
+        return self._database.read(lambda c: listing.held_by(c, worker_prefix))
+
     def queue_position(self, job_id: str) -> int | None:
         """1 and the number of waiting jobs before this one; None for one that does not wait.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from serving.storage import DirectoryStorage
 
 def publish(store: JobStore, folder: Path) -> tuple[bool, Job]:
     request = resolve(VideoParameters(prompt="pan left"), profile_for(BUILTIN), seed=1)
-    store.insert(NewJob(request=request, picture_key="pictures/0.png", source_size=(64, 64), estimate_s=1.0))
-    job = store.claim(BUILTIN, worker="test", lease_s=30)
+    store.insert(
+        NewJob(request=request, picture_key="pictures/0.png", source_size=(64, 64), estimates={"default": 1.0})
+    )
+    job = store.claim("default", BUILTIN, worker="test", lease_s=30)
     assert job is not None
     frames = np.zeros((8, 64, 64, 3), np.uint8)
     with JobLease(store, job) as lease:
@@ -56,3 +59,30 @@ def test_files_of_a_completed_job_stay_though_the_answer_was_lost(
     assert job.status is JobStatus.COMPLETED
     assert job.result is not None
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(job.result["files"].values())
+
+
+def test_storage_out_of_reach_puts_the_job_back_and_leaves_no_file(
+    sqlite_store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_reach(*args: Any) -> bool:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(sqlite_store, "complete", out_of_reach)
+    published, job = publish(sqlite_store, tmp_path / "out")
+    assert (published, job.status, job.crashes) == (False, JobStatus.QUEUED, 1)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_cancel_during_encoding_is_a_cancel(
+    sqlite_store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel_now(frame: object) -> bytes:
+        (running,) = sqlite_store.list()[0]
+        sqlite_store.cancel(running.id)
+        time.sleep(1.5)  # the lease looks a few times a second
+        return b"jpeg"
+
+    monkeypatch.setattr(publishing, "poster", cancel_now)
+    published, job = publish(sqlite_store, tmp_path / "out")
+    assert (published, job.error_code) == (False, "cancelled")
+    assert list((tmp_path / "out").iterdir()) == []

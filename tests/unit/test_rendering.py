@@ -1,0 +1,84 @@
+"""What becomes of a job whose card or storage fails: on a real store, with a pipeline that fails on purpose."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from serving.card_meter import CardMeter
+from serving.errors import InsufficientGpuMemory, StorageUnavailable
+from serving.jobs.job import Job, JobStatus, NewJob
+from serving.jobs.lease import JobLease
+from serving.jobs.store import JobStore
+from serving.metrics import UNMEASURED
+from serving.rendering import Renderer
+from serving.storage import DirectoryStorage
+
+
+class Failing:
+    """A pipeline whose generation raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def plan_for(self, request: object) -> None:
+        return None
+
+    def generate(self, *args: Any, **options: Any) -> None:
+        raise self._error
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> DirectoryStorage:
+    return DirectoryStorage(tmp_path)
+
+
+@pytest.fixture
+def render(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> Callable[[Exception], Job]:
+    """Renders a job by a pipeline that raises; the job as it is afterwards."""
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+
+    def run(error: Exception, picture_key: str | None = None) -> Job:
+        key = picture_key or pictures.put_picture(png.getvalue())
+        sqlite_store.insert(new_job(picture_key=key))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        renderer = Renderer(Failing(error), sqlite_store, pictures, CardMeter(UNMEASURED, "default"))  # type: ignore[arg-type]
+        with JobLease(sqlite_store, job) as lease:
+            assert renderer.render(job, lease) is None
+        return sqlite_store.get(job.id)
+
+    return run
+
+
+def test_out_of_memory_fails_the_job_alone(render: Callable[[Exception], Job]) -> None:
+    job = render(InsufficientGpuMemory())
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "insufficient_gpu_memory")
+
+
+def test_another_error_fails_the_job_with_its_words(render: Callable[[Exception], Job]) -> None:
+    job = render(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "generation_failed")
+    assert "mat1" in (job.error_message or "")
+
+
+def test_storage_out_of_reach_puts_the_job_back(render: Callable[[Exception], Job]) -> None:
+    job = render(StorageUnavailable())
+    assert (job.status, job.crashes) == (JobStatus.QUEUED, 1)
+
+
+def test_a_poisoned_card_is_the_processs_end_not_the_jobs(
+    render: Callable[[Exception], Job], sqlite_store: JobStore
+) -> None:
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        render(RuntimeError("CUDA error: device-side assert triggered"))
+    (job,) = sqlite_store.list()[0]
+    assert job.status == JobStatus.IN_PROGRESS  # the replica releases it and exits
