@@ -42,6 +42,7 @@ class Dispatcher:
         self._settings = wiring.settings
         self._store = wiring.open_store()
         self._metrics = wiring.metrics()
+        self._store.adopt({pool.settings.name: pool.profile.name for pool in wiring.pools})
         self._running: set[asyncio.Task[None]] = set()
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [

@@ -5,9 +5,10 @@ Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, or_, select, update
 
 from serving.errors import NotCancellable, VideoNotFound, WorkerCrashed
 from serving.jobs import line, transitions, usage
@@ -15,7 +16,7 @@ from serving.jobs.clock import StoreClock
 from serving.jobs.fence import at_work
 from serving.jobs.job import Failure, Job, JobStatus
 from serving.jobs.line import Turns
-from serving.jobs.queue import queue_of
+from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.tables import job_of, jobs, visible
 from serving.jobs.transitions import change
 from serving.scheduling.queueing import choose
@@ -68,6 +69,18 @@ def recover(connection: Connection, clock: StoreClock, max_attempts: int) -> Non
     for row in found.mappings().all():
         reason = f"{row['worker']} stopped renewing its lease"
         let_go(connection, clock, row, Failure(row["attempt"], "lease_expired", reason), max_attempts)
+
+
+def adopt(connection: Connection, pools: Mapping[str, str]) -> None:
+    unended = jobs.c.status.in_((JobStatus.QUEUED, JobStatus.IN_PROGRESS))
+    for model in set(pools.values()):
+        mine = {pool for pool, served in pools.items() if served == model}
+        found = select(jobs.c.queue).where(unended, jobs.c.model == model).distinct()
+        for name in connection.scalars(found).all():
+            queue = queue_of(name)
+            if queue.fit and queue.fit.isdisjoint(mine):
+                orphans = update(jobs).where(unended, jobs.c.model == model, jobs.c.queue == name)
+                connection.execute(orphans.values(queue=queue_name((), queue.priority, timed=queue.timed)))
 
 
 def release(

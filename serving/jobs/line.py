@@ -7,7 +7,6 @@ one owner in it. Every function runs inside the caller's transaction. Knows noth
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -17,7 +16,6 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Integer,
-    Row,
     Select,
     Text,
     bindparam,
@@ -32,9 +30,9 @@ from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
 from serving.scheduling.queueing import Head
 
-OFFERED = 120
-"""Heads that one claim looks at; each costs it some ten microseconds."""
-LEAST_OWNERS = 10
+OFFERED = 96
+"""Heads that one claim looks at, and as many again where a queue is crowded; each costs some ten microseconds."""
+LEAST_OWNERS = 8
 """Owners of each queue that it looks at, however many queues there are."""
 
 
@@ -51,8 +49,8 @@ class Turns:
         return [self._next.get(queue, "") for queue in queues]
 
     def advance(self, queue: str, owners: list[str], most: int) -> None:
-        """After a look at `owners`; fewer than `most` were the last of the alphabet."""
-        self._next[queue] = max(owners) if len(owners) >= most else ""
+        """After a look at `owners`, in order; fewer than `most` were the last of the alphabet."""
+        self._next[queue] = owners[-1] if len(owners) >= most else ""
 
 
 def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Collection[str] = ()) -> list[Head]:
@@ -65,26 +63,20 @@ def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Co
     if not able:
         return []
     most = max(LEAST_OWNERS, OFFERED // len(able))
-    rows = _first_of_each(connection, pool, model, able, [""] * len(able), most, taken)
-    owners = Counter(row.queue for row in rows)
-    crowded = [queue for queue in able if owners[queue] >= most]
+    found = _first_of_each(connection, pool, model, able, [""] * len(able), most, taken)
+    offered = {head.job_id: head for group in found.values() for head in group}
+    crowded = [queue for queue in able if len(found[queue]) >= most]
     if crowded:
-        seen = {row.id for row in rows}
-        others = _first_of_each(connection, pool, model, crowded, turns.starts(crowded), most, taken)
-        for queue in crowded:
-            turns.advance(queue, [row.owner for row in others if row.queue == queue], most)
-        rows += [row for row in others if row.id not in seen]
-    return [_head(row) for row in rows]
+        found = _first_of_each(connection, pool, model, crowded, turns.starts(crowded), most, taken)
+        for queue, others in found.items():
+            turns.advance(queue, [head.owner for head in others], most)
+            offered |= {head.job_id: head for head in others}
+    return list(offered.values())
 
 
 def waiting_queues(connection: Connection, model: str) -> list[str]:
     """The queues that any job of `model` waits in; one look into the index for each."""
     return list(connection.scalars(_queues_statement(), {"model": model}))
-
-
-def _head(row: Row[Any]) -> Head:
-    fit, priority, _ = queue_of(row.queue)
-    return Head(row.id, fit, priority, row.owner, row.rank, row.estimate_s, row.deadline)
 
 
 def _first_of_each(
@@ -95,13 +87,17 @@ def _first_of_each(
     starts: list[str],
     most: int,
     taken: Collection[str],
-) -> list[Row[Any]]:
+) -> dict[str, list[Head]]:
     values: dict[str, Any] = {"model": model, "most": most}
     values |= {f"queue_{number}": queue for number, queue in enumerate(queues)}
     values |= {f"start_{number}": owner for number, owner in enumerate(starts)}
     if taken:
         values["taken"] = list(taken)
-    return list(connection.execute(heads_statement(pool, len(queues), bool(taken)), values).all())
+    found: dict[str, list[Head]] = {queue: [] for queue in queues}
+    for job_id, queue, *rest in connection.execute(heads_statement(pool, len(queues), bool(taken)), values).all():
+        fit, priority, _ = queue_of(queue)
+        found[queue].append(Head(job_id, fit, priority, *rest))
+    return found
 
 
 @functools.lru_cache(maxsize=256)
@@ -131,8 +127,8 @@ def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Sele
     step = select(jobs.c.seq, jobs.c.queue, jobs.c.owner, found.c.nth + 1).select_from(found.join(jobs, leap))
     found = found.union_all(step.where(found.c.nth < bindparam("most", type_=Integer)))
     estimate_s = func.coalesce(jobs.c.estimates[pool].as_float(), jobs.c.estimate_s).label("estimate_s")
-    columns = (jobs.c.id, jobs.c.queue, jobs.c.owner, jobs.c.rank, jobs.c.deadline, estimate_s)
-    return select(*columns).join(found, jobs.c.seq == found.c.seq)
+    columns = (jobs.c.id, jobs.c.queue, jobs.c.owner, jobs.c.rank, estimate_s, jobs.c.deadline)
+    return select(*columns).join(found, jobs.c.seq == found.c.seq).order_by(found.c.nth)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ Every method raises StorageUnavailable when the database stays locked, full or o
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -161,6 +161,14 @@ class JobStore:
         return self._database.write(
             lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, max_attempts)
         )
+
+    def adopt(self, pools: Mapping[str, str]) -> None:
+        """Let any pool of its model take each job whose own pools are all gone; to be called when pools start.
+
+        Args:
+            pools: the model of every pool of the service, by the pool's name.
+        """
+        self._database.write(lambda c: claims.adopt(c, pools))
 
     def renew(
         self,

@@ -12,7 +12,8 @@ from hands import URL, Api, picture
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from serving.errors import RequestTimedOut
+from serving.errors import RateLimited, RequestTimedOut
+from serving.http.errors import error_response
 from serving.http.submission import read_submission
 
 GOOD = {"prompt": "pan left"}
@@ -35,6 +36,14 @@ def test_multipart(api: Api) -> None:
     assert video["size"] == "296x224"
     assert video["seconds"] == "1.125"
     assert video["queue_position"] == 1
+
+
+def test_a_deadline_and_what_each_pool_would_take_reach_the_queue(api: Api) -> None:
+    job = api.store.get(api.submit(deadline="90.5", priority="batch")["id"])
+    assert job.request.deadline_s == 90.5
+    assert job.deadline == pytest.approx(job.created_at + 90.5, abs=5)
+    assert list(job.estimates) == ["default"]
+    assert job.estimate_s == job.estimates["default"] > 0
 
 
 @pytest.mark.parametrize("reference", [data_url(), {"image_url": data_url()}])
@@ -76,6 +85,7 @@ MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] =
     ("seconds", GOOD | {"seconds": "20"}, [picture()], 400, "invalid_parameter", "seconds"),
     ("endless", GOOD | {"seconds": "1.7e308"}, [picture()], 400, "invalid_parameter", "seconds"),
     ("metadata twice", GOOD | {"metadata": "x", "metadata[a]": "y"}, [picture()], 400, "invalid_request", "metadata"),
+    ("deadline", GOOD | {"deadline": "0"}, [picture()], 400, "invalid_parameter", "deadline"),
     ("format", GOOD | {"format": "avi"}, [picture()], 400, "invalid_parameter", "format"),
     ("model", GOOD | {"model": "sora-2"}, [picture()], 404, "model_not_found", "model"),
     ("not a picture", GOOD, [b"hello"], 415, "unsupported_image_format", "input_reference"),
@@ -214,6 +224,13 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:
     assert response.json()["error"]["code"] == "server_overloaded"
     assert int(response.headers["retry-after"]) >= 1
     assert api.count() == 5
+
+
+def test_an_owner_s_bound_is_a_rate_limit() -> None:
+    response = error_response(RateLimited(retry_after_s=7.4))
+    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert json.loads(response.body)["error"]["type"] == "rate_limit_error"
+    assert json.loads(response.body)["error"]["code"] == "rate_limit_exceeded"
 
 
 def assert_refused(api: Api, response: Any, status: int, code: str, param: str | None) -> None:

@@ -234,7 +234,8 @@ def test_the_line_is_read_from_the_index_alone(sqlite_store: JobStore) -> None:
     statement = heads_statement("a", 2).params(values)
     heads = str(statement.compile(engine, compile_kwargs={"literal_binds": True}))
     assert plan(heads).count("COVERING INDEX jobs_line (status=? AND model=? AND queue=? AND owner>?)") == 3
-    assert "TEMP B-TREE" not in plan(heads)
+    # Of the heads, in the order of their owners; never of the line.
+    assert plan(heads).count("TEMP B-TREE") == 1
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])

@@ -211,6 +211,17 @@ def test_jobs_of_the_first_schema_go_to_any_pool_of_their_model(store: JobStore,
     assert store.backlog().running == {"anything": Load(1, 10.0)}
 
 
+def test_jobs_whose_pools_are_gone_are_taken_by_the_others(store: JobStore, insert: Callable[..., str]) -> None:
+    kept, working = insert(estimates=SHARED), insert(estimates={"gone": 2.0})
+    assert claimed(store, "gone") == working
+    orphan = insert(estimates={"gone": 2.0, "away": 1.0})
+    store.adopt({"small": MODEL, "gone": "other"})
+    assert claimed(store, "small") == kept
+    assert claimed(store, "small") == orphan
+    store.release(working, 1, reason_code="drain", reason="stopped", charge=False)
+    assert claimed(store, "small") == working
+
+
 def test_a_place_counts_only_those_who_share_a_pool(store: JobStore, insert: Callable[..., str]) -> None:
     ids = [insert(estimates=fit, owner=owner) for fit, owner in ((SMALL, "a"), (LARGE, "b"), (SHARED, "c"))]
     assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
