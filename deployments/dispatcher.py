@@ -101,9 +101,9 @@ class Dispatcher:
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:
             try:
+                name, model = pool.settings.name, pool.profile.name
                 # To wait for a card of a sleeping pool wakes it: only when it is wanted.
-                wanted = self._wanted[pool.settings.name] > 0
-                if not wanted or not await asyncio.to_thread(self._store.claimable, pool.profile.name):
+                if not self._wanted[name] or not await asyncio.to_thread(self._store.claimable, name, model):
                     await asyncio.sleep(POLL_S)
                     continue
                 # One card at a time is waited for; a further one only once this one has its job.
@@ -122,6 +122,7 @@ class Dispatcher:
             async with cards.options(method_name="generate").choose_replica() as card:
                 job = await asyncio.to_thread(
                     self._store.claim,
+                    pool.settings.name,
                     pool.profile.name,
                     worker=self._wiring.worker(pool),
                     lease_s=self._settings.lease_s,

@@ -25,6 +25,7 @@ I2VError
 │   ├── UnsupportedContentType
 │   └── UnsupportedImageFormat
 ├── RangeNotSatisfiable (416)
+├── RateLimited (429)             one owner has too much work waiting
 ├── ServiceUnavailable (503)
 │   ├── ServerOverloaded          the queue is full
 │   └── StorageUnavailable        the disk is full or out of reach
@@ -239,6 +240,12 @@ class RangeNotSatisfiable(I2VError):
     """The requested range lies outside the content."""
 
     code, status = "range_not_satisfiable", 416
+
+
+class RateLimited(I2VError):
+    """You have too much work waiting; try again later."""
+
+    code, status = "rate_limit_exceeded", 429
 
 
 class ServiceUnavailable(I2VError):

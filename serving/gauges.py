@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import get_args
 
-from serving.jobs.listing import Backlog
 from serving.jobs.store import JobStore
-from serving.jobs.tables import RANKS
 from serving.metrics import CARDS, QUEUE_JOBS, QUEUE_SECONDS, Metrics
+from serving.request import Priority
 from serving.service import ServedPool
-
-NOTHING = Backlog(0, 0.0)
 
 
 def refresh(store: JobStore, pools: Sequence[ServedPool], metrics: Metrics) -> None:
@@ -20,12 +18,12 @@ def refresh(store: JobStore, pools: Sequence[ServedPool], metrics: Metrics) -> N
     Raises:
         StorageUnavailable: the store is out of reach.
     """
-    waiting = store.backlog_by_priority()
+    backlog = store.backlog()
     cards = Counter(worker.pool for worker in store.workers(role="generator"))
     for pool in pools:
         name = pool.settings.name
         metrics.set(CARDS, cards[name], pool=name)
-        for priority in RANKS:
-            work = waiting.get((pool.profile.name, priority), NOTHING)
+        for priority in get_args(Priority):
+            work = backlog.waiting(name, pool.profile.name, priority)
             metrics.set(QUEUE_JOBS, work.jobs, pool=name, priority=priority)
-            metrics.set(QUEUE_SECONDS, work.estimate_s, pool=name, priority=priority)
+            metrics.set(QUEUE_SECONDS, work.gpu_s, pool=name, priority=priority)

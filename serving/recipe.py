@@ -34,7 +34,7 @@ def make_recipe(
     """
     return {
         "id": video_id,
-        "parameters": request.model_dump(exclude={"metadata", "priority"}),
+        "parameters": request.model_dump(exclude={"metadata", "priority", "deadline_s"}),
         "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
         "model": {"source": model, "revision": revision, "dtype": dtype},
         "card": card,

@@ -79,6 +79,7 @@ class Renderer:
             job.request,
             on_step=on_step,
             should_stop=lease.should_stop,
+            plan=self._pipeline.plan_for(job.request),
         )
         self._meter.clip(clip)
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
+from serving.scheduling.cost import Shape
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**63 - 1
@@ -45,6 +46,7 @@ class VideoParameters(BaseModel):
     seed: int | None = Field(None, description="0 to 2**63 - 1; random where left out, and always reported.")
     format: Format | None = Field(None, description="mp4 (default), webm or gif.")
     priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
+    deadline: float | None = Field(None, description="Seconds from now within which the clip is wanted.")
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_ENTRIES)] | None = Field(
         None, description="Up to 16 notes of your own, returned with the video."
     )
@@ -70,6 +72,8 @@ class VideoRequest(BaseModel):
     format: Format
     priority: Priority
     metadata: dict[str, str]
+    deadline_s: float | None = None
+    """Seconds from acceptance within which the clip is wanted."""
 
     @property
     def size(self) -> str:
@@ -83,6 +87,11 @@ class VideoRequest(BaseModel):
     def guided(self) -> bool:
         """Whether each step runs the unconditional half too."""
         return self.guidance_scale > 1.0
+
+    @property
+    def shape(self) -> Shape:
+        """What decides the cost."""
+        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided)
 
 
 def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:
@@ -103,6 +112,8 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
     _within("guidance_scale", guidance, scale)
     if parameters.seed is not None and not 0 <= parameters.seed <= MAX_SEED:
         raise _out_of_range("seed", parameters.seed, "0 to 2**63 - 1")
+    if parameters.deadline is not None and parameters.deadline <= 0:
+        raise _out_of_range("deadline", parameters.deadline, "more than 0 seconds")
     width, height = frame_size(parameters, profile, (1, 1))
     return VideoRequest(
         model=profile.name,
@@ -122,6 +133,7 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         format=parameters.format or "mp4",
         priority=parameters.priority or "interactive",
         metadata=parameters.metadata or {},
+        deadline_s=parameters.deadline,
     )
 
 

@@ -25,7 +25,6 @@ from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.request import VideoParameters, VideoRequest, advice, resolve
 from serving.scheduling.cards import CARDS, recognise
-from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool, place
 from serving.settings import AUTO, PoolSettings, Settings
 from serving.storage import Storage
@@ -78,24 +77,27 @@ class VideoService:
         self._metrics = metrics
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes) -> Job:
+    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
         """Check everything, then queue; after an error nothing is queued.
+
+        Args:
+            owner: whose share of the cards it uses.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
-            ServerOverloaded, StorageUnavailable: try again later.
+            RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
         profile = self._profile(parameters.model)
         draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
         prepared = await self._prepare(picture, parameters, profile)
         request = draft.model_copy(update={"width": prepared.width, "height": prepared.height})
         warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings)
+        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings, owner)
 
     def _enqueue(
-        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...]
+        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...], owner: str
     ) -> Job:
-        placement = place(shape_of(request), request.model, profile.cost, self._placeable())
+        placement = place(request.shape, request.model, profile.cost, self._placeable())
         if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
         new = NewJob(
@@ -103,9 +105,16 @@ class VideoService:
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
             warnings=warnings,
-            estimate_s=placement.seconds,
+            estimates=placement.seconds,
+            owner=owner,
+            deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
         )
-        job = self._store.insert(new, max_waiting=self._settings.max_waiting_jobs)
+        job = self._store.insert(
+            new,
+            max_waiting=self._settings.max_waiting_jobs,
+            max_waiting_s=self._settings.max_waiting_s,
+            max_owner_s=self._settings.max_owner_s,
+        )
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
@@ -203,10 +212,6 @@ class VideoService:
         if self._nearly_full():
             reasons.append("The disk is nearly full.")
         return reasons
-
-
-def shape_of(request: VideoRequest) -> Shape:
-    return Shape(request.width, request.height, request.num_frames, request.num_inference_steps, request.guided)
 
 
 def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:

@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body, bytes.")
     body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
+    max_waiting_s: float | None = Field(None, gt=0, description="GPU seconds that may wait; beyond, 503.")
+    max_owner_s: float | None = Field(None, gt=0, description="GPU seconds of one owner that may wait; beyond, 429.")
     disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
     retention_days: float | None = Field(
         None, gt=0, description="How long a finished video can be downloaded, days; for ever by default."

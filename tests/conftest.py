@@ -58,7 +58,7 @@ def new_job() -> Callable[..., NewJob]:
             "request": REQUEST.model_copy(update=asked),
             "picture_key": "pictures/0.png",
             "source_size": (1200, 800),
-            "estimate_s": 10.0,
+            "estimates": {"default": 10.0},
         }
         return NewJob(**(values | changes))
 
@@ -120,7 +120,7 @@ def _migrated_postgres(postgres_server: str) -> str:
 @pytest.fixture
 def postgres_url(_migrated_postgres: str) -> str:
     """One database for all tests, emptied for each: to create one takes longer than most tests do."""
-    _execute(_migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers")
+    _execute(_migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers", "DELETE FROM usage")
     return _migrated_postgres
 
 

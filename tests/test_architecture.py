@@ -14,13 +14,13 @@ ROOT = Path(__file__).parent.parent
 # Top to bottom: a room imports only rooms above it, or of its own name.
 ORDER = [
     "errors",
+    "scheduling",
     "metrics",
     "presets",
     "request",
     "picture_warnings",
     "picture",
     "preprocessing",
-    "scheduling",
     "settings",
     "engine",
     "recipe",
@@ -36,6 +36,7 @@ ORDER = [
     "retention",
     "local",
     "service",
+    "sizing",
     "gauges",
     "http",
     "client",

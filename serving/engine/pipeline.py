@@ -21,7 +21,7 @@ from serving.engine.sampler import OnStep, ShouldStop
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
-from serving.scheduling.plans import PLANS, MemoryPlan, smaller_plans
+from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,13 @@ class Pipeline:
         )
         request = resolve(smallest, profile, seed=0).model_copy(update={"num_inference_steps": 1})
         self.generate(Image.new("RGB", (request.width, request.height), "grey"), request)
+
+    def plan_for(self, request: VideoRequest) -> MemoryPlan:
+        """The fastest plan expected to fit this card; on a CPU, where memory is no limit, the first."""
+        if self.device.type != "cuda":
+            return PLANS[0]
+        fitting = largest_fitting(request.shape, self.weights.profile.cost, self.card.memory_bytes / 2**30)
+        return PLANS[-1] if fitting is None else fitting
 
     def generate(
         self,

@@ -1,13 +1,15 @@
-"""Takes jobs in, up to a bound; a refusal says when to come back.
+"""Takes jobs in, up to bounds; a refusal says when to come back.
 
 Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray or video.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select, text
+from dataclasses import dataclass
 
-from serving.errors import ServerOverloaded
+from sqlalchemy import Connection, case, func, insert, select, text
+
+from serving.errors import RateLimited, ServerOverloaded
 from serving.jobs import roll
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Job, JobStatus, NewJob
@@ -17,28 +19,78 @@ SHORTEST_RETRY_S, LONGEST_RETRY_S = 1.0, 600.0
 _INSERT_LOCK = 0x69327671
 
 
-def admit(connection: Connection, clock: StoreClock, job: NewJob, max_waiting: int | None) -> Job:
-    if max_waiting is not None and connection.dialect.name == "postgresql":
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much may wait; None bounds nothing. A job is taken while less waits, so the last one may reach beyond."""
+
+    jobs: int | None = None
+    gpu_s: float | None = None
+    owner_gpu_s: float | None = None
+    """Of one owner."""
+
+    @property
+    def any(self) -> bool:
+        return self != Bounds()
+
+
+def admit(connection: Connection, clock: StoreClock, job: NewJob, bounds: Bounds) -> Job:
+    if bounds.any and connection.dialect.name == "postgresql":
         # Two inserts that cannot see each other yet would both take the last place.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _INSERT_LOCK})
     row = connection.execute(select(jobs).where(jobs.c.id == job.id)).mappings().first()
     if row is None:
-        if max_waiting is not None:
-            _refuse_beyond(connection, clock, max_waiting)
-        row = connection.execute(insert(jobs).values(row_of(job)).returning(jobs)).mappings().one()
+        if bounds.any:
+            _refuse_beyond(connection, clock, job.owner, bounds)
+        new = row_of(job, _ranked_at(connection, clock))
+        row = connection.execute(insert(jobs).values(new).returning(jobs)).mappings().one()
     return job_of(row)
 
 
-def _refuse_beyond(connection: Connection, clock: StoreClock, max_waiting: int) -> None:
-    waiting = jobs.c.status == JobStatus.QUEUED
-    line = select(jobs.c.seq).where(waiting).limit(max_waiting).subquery()
-    if (connection.scalar(select(func.count()).select_from(line)) or 0) < max_waiting:
+def _ranked_at(connection: Connection, clock: StoreClock) -> float:
+    last = select(jobs.c.ranked_at).order_by(jobs.c.seq.desc()).limit(1).scalar_subquery()
+    now, before = connection.execute(select(clock.wall(), last)).one()
+    return max(float(now), float(before or 0.0))
+
+
+def _refuse_beyond(connection: Connection, clock: StoreClock, owner: str, bounds: Bounds) -> None:
+    line = select(jobs.c.owner, jobs.c.estimate_s).where(jobs.c.status == JobStatus.QUEUED)
+    if bounds.gpu_s is None and bounds.owner_gpu_s is None:
+        # Only the count matters, and need not go beyond the bound.
+        line = line.limit(bounds.jobs)
+    waiting = line.subquery()
+    mine = func.sum(case((waiting.c.owner == owner, waiting.c.estimate_s), else_=0.0))
+    count, total_s, owner_s = connection.execute(select(func.count(), func.sum(waiting.c.estimate_s), mine)).one()
+    if count == 0:
         return
-    # A place is free when a card takes the next job: each does so once in the time a job needs.
-    mean_s = connection.scalar(select(func.avg(jobs.c.estimate_s)).where(waiting)) or SHORTEST_RETRY_S
+    mean_s = total_s / count
+    if bounds.owner_gpu_s is not None and owner_s >= bounds.owner_gpu_s:
+        # A fair share of the cards: the owners that wait are served alike.
+        owners = connection.scalar(select(func.count(waiting.c.owner.distinct()))) or 1
+        wait_s = _wait_s(connection, clock, max(owner_s - bounds.owner_gpu_s, mean_s) * owners)
+        raise RateLimited(
+            f"Your waiting jobs need {owner_s:.0f} s of GPU time, and {bounds.owner_gpu_s:.0f} s are allowed; "
+            f"try again in {wait_s:.0f} s.",
+            retry_after_s=wait_s,
+        )
+    if bounds.jobs is not None and count >= bounds.jobs:
+        # A place is free when a card takes the next job: each does so once in the time a job needs.
+        wait_s = _wait_s(connection, clock, mean_s)
+        raise ServerOverloaded(
+            f"The queue is full: {bounds.jobs} jobs are waiting; try again in {wait_s:.0f} s.", retry_after_s=wait_s
+        )
+    if bounds.gpu_s is not None and total_s >= bounds.gpu_s:
+        wait_s = _wait_s(connection, clock, max(total_s - bounds.gpu_s, mean_s))
+        raise ServerOverloaded(
+            f"The queue is full: {total_s:.0f} s of GPU time are waiting; try again in {wait_s:.0f} s.",
+            retry_after_s=wait_s,
+        )
+
+
+def _wait_s(connection: Connection, clock: StoreClock, gpu_s: float) -> float:
+    """Seconds until the cards that are there have served `gpu_s`.
+
+    Estimates are of the fastest pool that can hold a job, and each card counts as one such: where slower cards do
+    part of the work, the queue is still full when the client comes back, and says so again.
+    """
     cards = max(1, len(roll.present(connection, clock, "generator", roll.PRESENT_S)))
-    wait_s = min(max(mean_s / cards, SHORTEST_RETRY_S), LONGEST_RETRY_S)
-    raise ServerOverloaded(
-        f"The queue is full: {max_waiting} jobs are waiting; try again in {wait_s:.0f} s.",
-        retry_after_s=wait_s,
-    )
+    return min(max(gpu_s / cards, SHORTEST_RETRY_S), LONGEST_RETRY_S)

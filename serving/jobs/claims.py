@@ -1,4 +1,4 @@
-"""Who works on what: the line, lapsed leases, and what becomes of a job whose worker died.
+"""Who works on what: claims, lapsed leases, and what becomes of a job whose worker died.
 
 Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray or video.
 """
@@ -6,23 +6,19 @@ Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, or_, select
 
 from serving.errors import NotCancellable, VideoNotFound, WorkerCrashed
-from serving.jobs import transitions
+from serving.jobs import line, transitions, usage
 from serving.jobs.clock import StoreClock
 from serving.jobs.fence import at_work
 from serving.jobs.job import Failure, Job, JobStatus
+from serving.jobs.line import Turns
+from serving.jobs.queue import queue_of
 from serving.jobs.tables import job_of, jobs, visible
 from serving.jobs.transitions import change
-
-
-def next_in_line(model: str) -> Select[Any]:
-    """The job a free card of `model` takes: interactive before batch, then by order of acceptance."""
-    waiting = select(jobs).where(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
-    return waiting.order_by(jobs.c.rank, jobs.c.seq).limit(1)
+from serving.scheduling.queueing import choose
 
 
 def lapsed(clock: StoreClock) -> ColumnElement[bool]:
@@ -33,20 +29,37 @@ def lapsed(clock: StoreClock) -> ColumnElement[bool]:
     )
 
 
-def claimable(connection: Connection, clock: StoreClock, model: str) -> bool:
-    waiting = exists().where(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
-    abandoned = exists().where(lapsed(clock), jobs.c.model == model)
-    return bool(connection.scalar(select(or_(waiting, abandoned))))
+def claimable(connection: Connection, clock: StoreClock, pool: str, model: str) -> bool:
+    if any(queue_of(queue).may_go_to(pool) for queue in line.waiting_queues(connection, model)):
+        return True
+    abandoned = select(jobs.c.queue).where(lapsed(clock), jobs.c.model == model).distinct()
+    return any(queue_of(queue).may_go_to(pool) for queue in connection.scalars(abandoned))
 
 
 def claim(
-    connection: Connection, clock: StoreClock, model: str, worker: str, lease_s: float, max_attempts: int
+    connection: Connection,
+    clock: StoreClock,
+    turns: Turns,
+    pool: str,
+    model: str,
+    worker: str,
+    lease_s: float,
+    max_attempts: int,
 ) -> Job | None:
     recover(connection, clock, max_attempts)
-    row = connection.execute(next_in_line(model).with_for_update(skip_locked=True)).mappings().first()
-    if row is None:
-        return None
-    return change(connection, row, transitions.started(clock, row["attempt"] + 1, worker, lease_s))
+    now = float(connection.execute(select(clock.wall())).scalar_one())
+    served = usage.recent(connection, pool, now)
+    taken: list[str] = []
+    while True:
+        head = choose(line.heads(connection, pool, model, turns, taken), pool, now, served)
+        if head is None:
+            return None
+        chosen = select(jobs).where(jobs.c.id == head.job_id, jobs.c.status == JobStatus.QUEUED)
+        row = connection.execute(chosen.with_for_update(skip_locked=True)).mappings().first()
+        if row is not None:
+            return change(connection, row, transitions.started(clock, row["attempt"] + 1, pool, worker, lease_s))
+        # Another card is taking it at this moment.
+        taken.append(head.job_id)
 
 
 def recover(connection: Connection, clock: StoreClock, max_attempts: int) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, case, delete, exists, select, update
 
-from serving.jobs import transitions
+from serving.jobs import transitions, usage
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Held, JobStatus
 from serving.jobs.tables import jobs
@@ -35,17 +35,17 @@ def held(connection: Connection, job_id: str, attempt: int) -> Held:
     return _answer(connection.scalar(select(jobs.c.cancel_requested).where(at_work(job_id, attempt))))
 
 
-def complete(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
+def complete(connection: Connection, clock: StoreClock, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
     """`values`: of `transitions.completed`."""
-    if _ended(connection, job_id, attempt, values):
+    if _ended(connection, clock, job_id, attempt, values):
         return True
-    _remove_if_deleted(connection, job_id, attempt)
+    _remove_if_deleted(connection, clock, job_id, attempt)
     return _has_ended(connection, job_id, attempt, jobs.c.status == JobStatus.COMPLETED)
 
 
-def fail(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
+def fail(connection: Connection, clock: StoreClock, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
     """`values`: of `transitions.failed`."""
-    if _ended(connection, job_id, attempt, values) or _remove_if_deleted(connection, job_id, attempt):
+    if _ended(connection, clock, job_id, attempt, values) or _remove_if_deleted(connection, clock, job_id, attempt):
         return True
     same = and_(jobs.c.status == JobStatus.FAILED, jobs.c.error_code == values["error_code"])
     return _has_ended(connection, job_id, attempt, same)
@@ -57,9 +57,9 @@ def _answer(cancel_requested: bool | None) -> Held:
     return Held.CANCEL_REQUESTED if cancel_requested else Held.HELD
 
 
-def _ended(connection: Connection, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
+def _ended(connection: Connection, clock: StoreClock, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
     mine = and_(at_work(job_id, attempt), ~jobs.c.deleted)
-    return connection.scalar(update(jobs).where(mine).values(values).returning(jobs.c.seq)) is not None
+    return _charged(connection, clock, update(jobs).where(mine).values(values).returning(*usage.CHARGED))
 
 
 def _has_ended(connection: Connection, job_id: str, attempt: int, how: ColumnElement[bool]) -> bool:
@@ -69,6 +69,14 @@ def _has_ended(connection: Connection, job_id: str, attempt: int, how: ColumnEle
     return bool(connection.scalar(select(mine)))
 
 
-def _remove_if_deleted(connection: Connection, job_id: str, attempt: int) -> bool:
+def _remove_if_deleted(connection: Connection, clock: StoreClock, job_id: str, attempt: int) -> bool:
     mine = and_(at_work(job_id, attempt), jobs.c.deleted)
-    return connection.scalar(delete(jobs).where(mine).returning(jobs.c.seq)) is not None
+    return _charged(connection, clock, delete(jobs).where(mine).returning(*usage.CHARGED))
+
+
+def _charged(connection: Connection, clock: StoreClock, ending: Executable) -> bool:
+    job = connection.execute(ending).first()
+    if job is None:
+        return False
+    usage.charge(connection, clock, job)
+    return True

@@ -75,11 +75,20 @@ class NewJob:
     picture_key: str
     source_size: tuple[int, int]
     """(width, height) in pixels of the picture as uploaded."""
-    estimate_s: float
-    """Expected GPU seconds."""
+    estimates: dict[str, float]
+    """Expected GPU seconds on each pool that can hold it, by the pool's name; one pool at least."""
+    owner: str = ""
+    """Whose share of the cards it uses; all who have no name are one."""
+    deadline: float | None = None
+    """Epoch seconds by which the clip is wanted."""
     warnings: tuple[str, ...] = ()
     remixed_from: str | None = None
     id: str = field(default_factory=new_job_id)
+
+    @property
+    def estimate_s(self) -> float:
+        """Expected GPU seconds on the fastest pool that can hold it."""
+        return min(self.estimates.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +108,12 @@ class Job:
     picture_key: str
     source_size: tuple[int, int]
     warnings: tuple[str, ...]
+    owner: str
+    estimates: dict[str, float]
+    """Expected GPU seconds on each pool that can hold it; empty where that is not known."""
     estimate_s: float
-    """Expected GPU seconds."""
+    """Expected GPU seconds on the fastest of them."""
+    deadline: float | None
     attempt: int
     """Raised by every claim, drains included: the fencing token that each write of a worker carries."""
     crashes: int
@@ -119,6 +132,8 @@ class Job:
     """When the job ended, however it ended."""
     expires_at: float | None
     worker: str | None
+    pool: str | None
+    """Of the worker that has or had it."""
     remixed_from: str | None
 
     @property

@@ -13,15 +13,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from serving.jobs import admission, claims, expiry, fence, listing, roll, transitions
+from serving.jobs import admission, backlog, claims, expiry, fence, listing, roll, transitions
+from serving.jobs.admission import Bounds
+from serving.jobs.backlog import Backlog
 from serving.jobs.database import Database
 from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
-from serving.jobs.listing import Backlog
+from serving.jobs.line import Turns
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
-from serving.request import Priority
 
 MAX_ATTEMPTS = 3
 
@@ -47,6 +48,7 @@ class JobStore:
         """Use `open_store`."""
         self._database = database
         self._clock = database.clock
+        self._turns = Turns()
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -62,13 +64,28 @@ class JobStore:
 
     # What the service does.
 
-    def insert(self, job: NewJob, *, max_waiting: int | None = None) -> Job:
+    def insert(
+        self,
+        job: NewJob,
+        *,
+        max_waiting: int | None = None,
+        max_waiting_s: float | None = None,
+        max_owner_s: float | None = None,
+    ) -> Job:
         """Accept a job; when this returns it is on disk. The same id again is the same job.
 
+        Args:
+            max_waiting: jobs that may wait.
+            max_waiting_s: GPU seconds that may wait, each job on the fastest pool that can hold it.
+            max_owner_s: the same, of this job's owner alone.
+
         Raises:
-            ServerOverloaded: `max_waiting` jobs wait already; says in how many seconds a place may be free.
+            RateLimited: the owner has `max_owner_s` waiting already.
+            ServerOverloaded: as many jobs or GPU seconds wait already. Both say in how many seconds there may be
+                room again, by what waits and how many cards there are.
         """
-        return self._database.write(lambda c: admission.admit(c, self._clock, job, max_waiting))
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -92,16 +109,16 @@ class JobStore:
         return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
 
     def queue_position(self, job_id: str) -> int | None:
-        """1 for the job its model's next free card takes; None for one that does not wait."""
+        """1 and the number of waiting jobs before this one; None for one that does not wait.
+
+        By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
+        kept for the jobs only it can hold, and no job came after this moment.
+        """
         return self._database.read(lambda c: listing.queue_position(c, job_id))
 
-    def backlog(self) -> dict[str, Backlog]:
-        """The waiting work of each model that has any, jobs abandoned by their workers included."""
-        return self._database.read(lambda c: listing.backlog(c, self._clock))
-
-    def backlog_by_priority(self) -> dict[tuple[str, Priority], Backlog]:
-        """`backlog` by (model, priority)."""
-        return self._database.read(lambda c: listing.backlog_by_priority(c, self._clock))
+    def backlog(self) -> Backlog:
+        """The waiting work by the pools that can hold it, and what each pool has in hand."""
+        return self._database.read(lambda c: backlog.backlog(c, self._clock))
 
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.
@@ -124,17 +141,22 @@ class JobStore:
 
     # What a card's dispatcher and worker do.
 
-    def claimable(self, model: str) -> bool:
+    def claimable(self, pool: str, model: str) -> bool:
         """Whether `claim` may find work; cheap, and takes no lock."""
-        return self._database.read(lambda c: claims.claimable(c, self._clock, model))
+        return self._database.read(lambda c: claims.claimable(c, self._clock, pool, model))
 
-    def claim(self, model: str, worker: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
-        """Take the next job of `model` for `lease_s` seconds, under a new attempt; None when none waits.
+    def claim(self, pool: str, model: str, worker: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
+        """Take the job that a free card of `pool`, which serves `model`, works on next, for `lease_s` seconds.
+
+        It is under a new attempt. None when no job waits that the pool can hold. Which one goes next is
+        `scheduling.queueing`'s to say.
 
         First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
         cancelled, or when this was the last of `max_attempts` crashes.
         """
-        return self._database.write(lambda c: claims.claim(c, self._clock, model, worker, lease_s, max_attempts))
+        return self._database.write(
+            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, max_attempts)
+        )
 
     def renew(
         self,
@@ -165,12 +187,12 @@ class JobStore:
         False: the job was taken back or deleted, and the files are the caller's to delete.
         """
         values = transitions.completed(self._clock, result, expires_at)
-        return self._database.write(lambda c: fence.complete(c, job_id, attempt, values))
+        return self._database.write(lambda c: fence.complete(c, self._clock, job_id, attempt, values))
 
     def fail(self, job_id: str, attempt: int, code: str, message: str) -> bool:
         """End the job with a reason; code "cancelled" after a cancel. False: it was taken back before."""
         values = transitions.failed(self._clock, code, message)
-        return self._database.write(lambda c: fence.fail(c, job_id, attempt, values))
+        return self._database.write(lambda c: fence.fail(c, self._clock, job_id, attempt, values))
 
     def release(
         self,

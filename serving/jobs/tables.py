@@ -26,12 +26,12 @@ from sqlalchemy import (
 )
 
 from serving.jobs.job import Failure, Job, JobStatus, NewJob, accepted_at
+from serving.jobs.queue import queue_name
 from serving.jobs.worker import Worker
-from serving.request import Priority, VideoRequest
+from serving.request import VideoRequest
+from serving.scheduling.queueing import rank
 
 metadata = MetaData()
-
-RANKS: dict[Priority, int] = {"interactive": 0, "batch": 1}
 
 jobs = Table(
     "jobs",
@@ -41,8 +41,17 @@ jobs = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("model", Text, nullable=False),
     Column("status", Text, nullable=False),
-    Column("rank", Integer, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("priority", Text, nullable=False, server_default="interactive"),
+    Column("deadline", Float(53)),
+    # By `serving.jobs.queue`; of the first schema's jobs, which do not say which pools can hold them: any.
+    Column("queue", Text, nullable=False, server_default="/interactive"),
+    Column("estimates", JSON, nullable=False, server_default="{}"),
+    # The least of the estimates.
     Column("estimate_s", Float(53), nullable=False),
+    # When it was accepted, but never before the job accepted last: a clock set back must not let new jobs pass.
+    Column("ranked_at", Float(53), nullable=False, server_default="0"),
+    Column("rank", Float(53), nullable=False, server_default="0"),
     Column("stage", Text),
     Column("progress", Integer, nullable=False),
     Column("step", Integer, nullable=False),
@@ -65,11 +74,14 @@ jobs = Table(
     Column("completed_at", Float(53)),
     Column("expires_at", Float(53)),
     Column("worker", Text),
+    Column("pool", Text),
     Column("lease_until", Float(53)),
     Column("lease_boot", Text),
     Column("remixed_from", Text),
-    # Answers claims, positions, bounds and backlogs without touching the rows.
-    Index("jobs_line", "status", "model", "rank", "seq", "estimate_s"),
+    # Answers claims, positions, bounds and most of backlogs without touching the rows.
+    Index("jobs_line", "status", "model", "queue", "owner", "rank", "seq", "estimate_s"),
+    # Answers which pictures are still referred to.
+    Index("jobs_picture", "picture_key"),
     sqlite_autoincrement=True,
 )
 
@@ -85,21 +97,40 @@ workers = Table(
     Column("boot", Text, nullable=False),
 )
 
+# What each pool served to whom, in GPU seconds that fade.
+usage = Table(
+    "usage",
+    metadata,
+    Column("pool", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("priority", Text, primary_key=True),
+    Column("timed", Boolean, primary_key=True),
+    Column("gpu_s", Float(53), nullable=False),
+    Column("at", Float(53), nullable=False),
+)
+
 
 def visible(job_id: str) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""
     return and_(jobs.c.id == job_id, ~jobs.c.deleted)
 
 
-def row_of(new: NewJob) -> dict[str, Any]:
-    """The row of a job just accepted."""
+def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
+    """The row of a job just accepted; its rank counts from `ranked_at`, epoch seconds."""
     width, height = new.source_size
+    priority = new.request.priority
     return {
         "id": new.id,
         "model": new.request.model,
         "status": JobStatus.QUEUED,
-        "rank": RANKS[new.request.priority],
+        "owner": new.owner,
+        "priority": priority,
+        "deadline": new.deadline,
+        "queue": queue_name(new.estimates, priority, timed=new.deadline is not None),
+        "estimates": dict(new.estimates),
         "estimate_s": new.estimate_s,
+        "ranked_at": ranked_at,
+        "rank": rank(ranked_at, new.estimate_s, priority, new.deadline),
         "progress": 0,
         "step": 0,
         "steps": new.request.num_inference_steps,
@@ -126,7 +157,6 @@ def job_of(row: RowMapping) -> Job:
     request = VideoRequest.model_validate(row["request"])
     values = {name: row[name] for name in _COPIED} | {
         "status": JobStatus(row["status"]),
-        "priority": request.priority,
         "request": request,
         "source_size": (row["source_width"], row["source_height"]),
         "warnings": tuple(row["warnings"]),

@@ -24,16 +24,18 @@ def in_line_again() -> dict[str, Any]:
         "step": 0,
         "started_at": None,
         "worker": None,
+        "pool": None,
     }
 
 
-def started(clock: StoreClock, attempt: int, worker: str, lease_s: float) -> dict[str, Any]:
+def started(clock: StoreClock, attempt: int, pool: str, worker: str, lease_s: float) -> dict[str, Any]:
     return leased(clock, lease_s) | {
         "status": JobStatus.IN_PROGRESS,
         "attempt": attempt,
         "stage": "starting",
         "started_at": clock.wall(),
         "worker": worker,
+        "pool": pool,
     }
 
 

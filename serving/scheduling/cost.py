@@ -54,9 +54,3 @@ def tflop(shape: Shape, cost: CostRow) -> float:
 def seconds(shape: Shape, cost: CostRow, tflops: float) -> float:
     """Seconds of a card that sustains `tflops` TFLOP/s."""
     return tflop(shape, cost) / tflops
-
-
-def memory_gib(shape: Shape, cost: CostRow) -> float:
-    """Peak GiB with every weight resident: a guided step holds both halves' activations."""
-    halves = 1.0 if shape.guided else 0.5
-    return cost.weights_gib + cost.activation_gib * shape.megapixels * shape.num_frames * halves

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from serving.errors import DoesNotFit
-from serving.scheduling.cost import CostRow, Shape, memory_gib, seconds
+from serving.scheduling.cost import CostRow, Shape, seconds
+from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, least_gib
 
 
 @dataclass(frozen=True)
@@ -21,35 +22,41 @@ class Pool:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a clip can run: pool names, fastest first, and its seconds on the fastest."""
+    """Where a clip can run: its GPU seconds by pool name, fastest first, and the exact plan it would run by there."""
 
-    pools: tuple[str, ...]
-    seconds: float
+    seconds: dict[str, float]
+    plans: dict[str, MemoryPlan]
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return tuple(self.seconds)
 
 
 def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool]) -> Placement:
-    """The pools of `model` whose cards can hold the clip.
+    """The pools of `model` whose cards can hold the clip by some plan.
 
     Raises:
         DoesNotFit: naming the memory needed, each pool's memory, and the most frames that would fit.
     """
-    candidates = [pool for pool in pools if pool.model == model]
-    fitting = sorted((pool for pool in candidates if _fits(shape, cost, pool)), key=lambda pool: -pool.tflops)
-    if not fitting:
+    candidates = sorted((pool for pool in pools if pool.model == model), key=lambda pool: -pool.tflops)
+    plans = {pool.name: plan for pool in candidates if (plan := plan_on(shape, cost, pool)) is not None}
+    if not plans:
         raise DoesNotFit(_refusal(shape, cost, candidates), param="num_frames")
-    return Placement(tuple(pool.name for pool in fitting), seconds(shape, cost, fitting[0].tflops))
+    return Placement({pool.name: seconds(shape, cost, pool.tflops) for pool in candidates if pool.name in plans}, plans)
 
 
-def _fits(shape: Shape, cost: CostRow, pool: Pool) -> bool:
-    return pool.memory_gib is None or memory_gib(shape, cost) <= pool.memory_gib
+def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
+    """The fastest plan by which a card of `pool` holds the clip; None where it cannot."""
+    return PLANS[0] if pool.memory_gib is None else largest_fitting(shape, cost, pool.memory_gib)
 
 
 def _refusal(shape: Shape, cost: CostRow, pools: list[Pool]) -> str:
-    needed = f"{shape.width}x{shape.height} with {shape.num_frames} frames needs {memory_gib(shape, cost):.1f} GiB"
+    needed = f"{shape.width}x{shape.height} with {shape.num_frames} frames needs {least_gib(shape, cost):.1f} GiB"
     if not pools:
         return f"{needed}; no pool serves this model."
     memory = ", ".join(f"{pool.name} {pool.memory_gib:.0f} GiB" for pool in pools)
     for frames in range(shape.num_frames - 1, 0, -1):
-        if any(_fits(replace(shape, num_frames=frames), cost, pool) for pool in pools):
+        fewer = replace(shape, num_frames=frames)
+        if any(plan_on(fewer, cost, pool) is not None for pool in pools):
             return f"num_frames: {needed}; the pools have {memory}. At this size {frames} frames would fit."
     return f"num_frames: {needed}; the pools have {memory}. Choose a smaller resolution."

@@ -43,6 +43,11 @@ def peak_gib(plan: MemoryPlan, shape: Shape, cost: CostRow) -> float:
     return max(denoising, decoding)
 
 
+def least_gib(shape: Shape, cost: CostRow) -> float:
+    """The least memory a card must have for the clip, GiB, with headroom."""
+    return min(peak_gib(plan, shape, cost) for plan in PLANS) * HEADROOM
+
+
 def largest_fitting(shape: Shape, cost: CostRow, memory_gib: float) -> MemoryPlan | None:
     """The fastest plan whose peak, with headroom, a card of `memory_gib` holds; None where no plan fits."""
     return next((plan for plan in PLANS if peak_gib(plan, shape, cost) * HEADROOM <= memory_gib), None)

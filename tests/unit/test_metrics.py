@@ -100,7 +100,8 @@ def test_the_fake_refuses_what_ray_would() -> None:
 
 def test_gauges_by_pool_and_priority(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
     for model, priority in [(BUILTIN, "batch"), (BUILTIN, "batch"), (BUILTIN, "interactive"), (PUBLISHED, "batch")]:
-        sqlite_store.insert(new_job(model=profile_for(model).name, priority=priority))
+        fit = {"small": 10.0, "twin": 12.0}
+        sqlite_store.insert(new_job(model=profile_for(model).name, priority=priority, estimates=fit))
     sqlite_store.beat(Worker(id="g", role="generator", pool="small"))
     sqlite_store.beat(Worker(id="d", role="dispatcher"))
     small, twin, idle = (
@@ -112,13 +113,13 @@ def test_gauges_by_pool_and_priority(sqlite_store: JobStore, new_job: Callable[.
     def told(gauge: Gauge, **labels: str) -> float | None:
         return metrics.value(gauge, **labels)
 
-    for pool in ("small", "twin"):
+    for pool, seconds in (("small", 20), ("twin", 24)):
         assert told(QUEUE_JOBS, pool=pool, priority="batch") == 2
-        assert told(QUEUE_SECONDS, pool=pool, priority="batch") == 20
+        assert told(QUEUE_SECONDS, pool=pool, priority="batch") == seconds
         assert told(QUEUE_JOBS, pool=pool, priority="interactive") == 1
     assert (told(CARDS, pool="small"), told(CARDS, pool="twin")) == (1, 0)
 
-    while sqlite_store.claim(small.profile.name, worker="w", lease_s=30) is not None:
+    while sqlite_store.claim("small", small.profile.name, worker="w", lease_s=30) is not None:
         pass
     gauges.refresh(sqlite_store, [small, idle], metrics)
     assert told(QUEUE_JOBS, pool="small", priority="batch") == 0

@@ -74,6 +74,8 @@ def test_seed_zero_is_a_seed() -> None:
         ({"size": "512x512", "resolution": "512p"}, "resolution"),
         ({"aspect_ratio": "3:1"}, "aspect_ratio"),
         ({"aspect_ratio": "a:b"}, "aspect_ratio"),
+        ({"deadline": 0}, "deadline"),
+        ({"deadline": -1.5}, "deadline"),
         ({"seconds": 8}, "seconds"),
         ({"seconds": 0}, "seconds"),
         ({"seconds": 2, "num_frames": 16}, "seconds"),
@@ -97,6 +99,13 @@ def test_bad_prompts(prompt: str) -> None:
 def test_unknown_model() -> None:
     with pytest.raises(ModelNotFound):
         ask(model="sora-2")
+
+
+def test_a_deadline_is_optional_and_old_requests_without_one_are_read() -> None:
+    assert ask().deadline_s is None
+    request = ask(deadline=0.5)
+    assert request.deadline_s == 0.5
+    assert VideoRequest.model_validate(request.model_dump(exclude={"deadline_s"})).deadline_s is None
 
 
 def test_seconds_times_fps_gives_the_frames() -> None:

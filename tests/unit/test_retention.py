@@ -72,7 +72,7 @@ def complete(sqlite_store: JobStore, new_job: Make, outputs: Storage) -> Callabl
     def make(expires_in_s: float | None = DAY_S, **changes: object) -> Job:
         new = new_job(**changes)
         sqlite_store.insert(new)
-        job = sqlite_store.claim(MODEL, "card-1", 30.0)
+        job = sqlite_store.claim("default", MODEL, "card-1", 30.0)
         assert job is not None
         files = {"video": f"{job.id}.mp4", "recipe": f"{job.id}.json"}
         for key in files.values():
@@ -123,7 +123,7 @@ def test_jobs_that_wait_or_run_are_left_alone(
 ) -> None:
     key = pictures.put_picture(b"png")
     running, waiting = sqlite_store.insert(new_job(picture_key=key)), sqlite_store.insert(new_job(picture_key=key))
-    sqlite_store.claim(MODEL, "card-1", 1e9)
+    sqlite_store.claim("default", MODEL, "card-1", 1e9)
     for days in range(100):
         reaper.run(time.time() + days * DAY_S)
     assert sqlite_store.get(running.id).status is JobStatus.IN_PROGRESS

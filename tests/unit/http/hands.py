@@ -38,7 +38,7 @@ class Api:
         return body
 
     def claim(self) -> Job:
-        job = self.store.claim("builtin", worker="test", lease_s=30)
+        job = self.store.claim("default", "builtin", worker="test", lease_s=30)
         assert job is not None
         return job
 

@@ -50,13 +50,14 @@ def _run(start: Any, answers: Any, target: Callable[..., Any], given: tuple[Any,
         raise
 
 
-def claim_all(url: str, worker: str) -> list[tuple[str, int]]:
-    """Claim and complete until nothing is left; the (id, attempt) of each."""
+def claim_all(url: str, pool: str) -> list[tuple[str, int]]:
+    """Claim and complete until nothing is left for `pool`; the (id, attempt) of each."""
     done = []
     with closing(open_store(url)) as store:
-        while (job := store.claim("i2vgen-xl", worker, 30.0)) is not None:
+        while (job := store.claim(pool, "i2vgen-xl", "card", 30.0)) is not None:
+            assert pool in job.estimates
             done.append((job.id, job.attempt))
-            assert store.complete(job.id, job.attempt, {"worker": worker})
+            assert store.complete(job.id, job.attempt, {"pool": pool})
     return done
 
 
@@ -65,13 +66,13 @@ def open_and_count(url: str) -> int:
         return len(store.list()[0])
 
 
-def insert_many(url: str, request: VideoRequest, count: int, max_waiting: int | None) -> int:
+def insert_many(url: str, request: VideoRequest, count: int, bounds: dict[str, Any]) -> int:
     """How many of `count` inserts were accepted."""
     accepted = 0
     with closing(open_store(url)) as store:
         for _ in range(count):
             try:
-                store.insert(_job(request), max_waiting=max_waiting)
+                store.insert(_job(request), **bounds)
                 accepted += 1
             except ServerOverloaded:
                 pass
@@ -79,7 +80,7 @@ def insert_many(url: str, request: VideoRequest, count: int, max_waiting: int | 
 
 
 def _job(request: VideoRequest) -> NewJob:
-    return NewJob(request=request, picture_key="pictures/0.png", source_size=(1, 1), estimate_s=1.0)
+    return NewJob(request=request, picture_key="pictures/0.png", source_size=(1, 1), estimates={"default": 1.0})
 
 
 def insert_for_ever(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 import threading
@@ -17,10 +18,10 @@ from sqlalchemy import Connection, text
 
 from serving.errors import ConfigurationInvalid, StorageUnavailable
 from serving.jobs import clock, database, engines
-from serving.jobs.claims import next_in_line
 from serving.jobs.clock import MachineClock
 from serving.jobs.engines import journal_mode, open_database, sqlite_driver
-from serving.jobs.job import Held, JobStatus, NewJob
+from serving.jobs.job import Held, JobStatus, NewJob, new_job_id
+from serving.jobs.line import heads_statement
 from serving.jobs.store import JobStore, open_store
 from serving.jobs.tables import metadata
 
@@ -61,7 +62,7 @@ def test_the_standard_library_s_sqlite_serves_too(
     assert sqlite_driver() is sqlite3
     with closing(open_store(f"sqlite:///{tmp_path}/new/folder/jobs.db")) as store:
         store.insert(new_job())
-        job = store.claim(MODEL, "card", 30.0)
+        job = store.claim("default", MODEL, "card", 30.0)
         assert job is not None
         assert store.complete(job.id, 1, {})
         with store._database.engine.connect() as connection:
@@ -97,6 +98,68 @@ def test_migrations_give_the_tables_the_code_expects(kind: str, tmp_path: Path, 
     assert differences == []
 
 
+OLD_JOB = """
+INSERT INTO jobs (id, model, status, rank, estimate_s, progress, step, steps, request, picture_key, source_width,
+    source_height, warnings, attempt, crashes, failures, created_at, worker, started_at, lease_until, lease_boot)
+VALUES (:id, 'i2vgen-xl', :status, :rank, 10.0, 0, 0, 50, :request, 'pictures/0.png', 1, 1, '[]', :attempt, 0, '[]',
+    :created_at, :worker, :created_at, :lease, :boot)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_jobs_of_the_first_schema_are_kept_in_their_order(
+    kind: str,
+    tmp_path: Path,
+    new_job: Make,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They name no pool, so any of their model takes them; leases, results and the order of priorities stay."""
+    url = f"sqlite:///{tmp_path}/old.db"
+    if kind == "postgresql":
+        url = request.getfixturevalue("empty_postgres_url")
+    asked = new_job().request.model_dump(mode="json", exclude={"deadline_s"})
+    now = time.time()
+    rows = [
+        {"id": new_job_id(now - 60 + number), "status": status, "rank": int(priority == "batch"), "attempt": attempt}
+        | {"request": json.dumps(asked | {"priority": priority}), "created_at": now - 60 + number}
+        | {"worker": "old" if attempt else None, "lease": 0.0 if attempt else None, "boot": "" if attempt else None}
+        for number, (status, priority, attempt) in enumerate(
+            [
+                ("queued", "batch", 0),
+                ("queued", "interactive", 0),
+                ("in_progress", "interactive", 1),
+                ("completed", "interactive", 1),
+            ]
+        )
+    ]
+    ids = [row["id"] for row in rows]
+    with monkeypatch.context() as first_version:
+        upgrade = engines.command.upgrade
+        first_version.setattr(engines.command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        with closing(open_database(url)) as old:
+            old.write(lambda c: c.execute(text(OLD_JOB), rows))
+    with closing(open_store(url)) as store:
+        assert [job.id for job in store.list(newest_first=False)[0]] == ids
+        batch, completed = store.get(ids[0]), store.get(ids[3])
+        assert (batch.priority, batch.owner, batch.estimates, batch.estimate_s) == ("batch", "", {}, 10.0)
+        assert (batch.deadline, batch.pool, completed.status) == (None, None, JobStatus.COMPLETED)
+        assert store.queue_position(ids[0]) == 2
+        assert store.backlog().waiting("anything", MODEL) == (3, 30.0)
+        new = store.insert(new_job(estimates={"large": 10.0}))
+        # The old ones have waited for longer than they need four times over.
+        claimed = [store.claim("large", MODEL, "card", 30.0) for _ in range(4)]
+        assert [job and job.id for job in claimed] == [ids[1], ids[2], new.id, ids[0]]
+        monkeypatch.setattr(engines.command, "upgrade", lambda config, _: engines.command.downgrade(config, "0001"))
+        with store._database.engine.begin() as connection:
+            engines.migrate(connection)
+            left = connection.execute(text("SELECT rank, estimate_s FROM jobs ORDER BY seq")).all()
+        assert [tuple(row) for row in left] == [(1, 10.0), (0, 10.0), (0, 10.0), (0, 10.0), (0, 10.0)]
+    monkeypatch.undo()
+    with closing(open_store(url)) as store:
+        assert len(store.list()[0]) == 5
+
+
 def test_a_newer_schema_is_refused(store: JobStore, store_url: str, request: pytest.FixtureRequest) -> None:
     def mark(connection: Connection, revision: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision})
@@ -124,17 +187,17 @@ def test_reads_do_not_wait_for_a_writer_and_writers_give_up_in_time(
         with closing(blocker):
             blocker.execute("BEGIN IMMEDIATE")
             assert store.get(job_id).id == job_id
-            assert store.claimable(MODEL)
+            assert store.claimable("default", MODEL)
             store.list()
             store.ping()
             started = time.monotonic()
             with pytest.raises(StorageUnavailable) as refusal:
-                store.claim(MODEL, "card", 30.0)
+                store.claim("default", MODEL, "card", 30.0)
             assert refusal.value.retry_after_s is not None
             assert 0.3 < time.monotonic() - started < 6
             threading.Timer(0.3, blocker.rollback).start()
             monkeypatch.setattr(database, "PATIENCE_S", 10.0)
-            assert store.claim(MODEL, "card", 30.0) is not None
+            assert store.claim("default", MODEL, "card", 30.0) is not None
 
 
 def test_cut_connections_are_replaced(postgres_store: JobStore, postgres_url: str, new_job: Make) -> None:
@@ -149,7 +212,7 @@ def test_cut_connections_are_replaced(postgres_store: JobStore, postgres_url: st
     job_id = postgres_store.insert(new_job()).id
     for work in (
         lambda: postgres_store.get(job_id),
-        lambda: postgres_store.claim(MODEL, "card", 30.0),
+        lambda: postgres_store.claim("default", MODEL, "card", 30.0),
         lambda: postgres_store.complete(job_id, 1, {}),
     ):
         with closing(open_database(postgres_url)) as other:
@@ -163,13 +226,15 @@ def test_the_line_is_read_from_the_index_alone(sqlite_store: JobStore) -> None:
         return " ".join(str(row[-1]) for row in rows)
 
     bound = "SELECT count(*) FROM (SELECT seq FROM jobs WHERE status = 'queued' LIMIT 100)"
-    sums = "SELECT model, count(*), sum(estimate_s) FROM jobs WHERE status = 'queued' GROUP BY model"
+    sums = "SELECT model, queue, count(*), sum(estimate_s) FROM jobs WHERE status = 'queued' GROUP BY model, queue"
     for statement in (bound, sums):
         assert "COVERING INDEX jobs_line" in plan(statement)
     engine = sqlite_store._database.engine
-    head = str(next_in_line(MODEL).compile(engine, compile_kwargs={"literal_binds": True}))
-    assert "INDEX jobs_line (status=? AND model=?)" in plan(head)
-    assert "TEMP B-TREE" not in plan(head)
+    values = {"model": MODEL, "queue_0": "a/batch", "queue_1": "b/batch", "start_0": "", "start_1": "x", "most": 9}
+    statement = heads_statement("a", 2).params(values)
+    heads = str(statement.compile(engine, compile_kwargs={"literal_binds": True}))
+    assert plan(heads).count("COVERING INDEX jobs_line (status=? AND model=? AND queue=? AND owner>?)") == 3
+    assert "TEMP B-TREE" not in plan(heads)
 
 
 @pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
@@ -177,17 +242,17 @@ def test_a_wall_clock_that_jumps_ends_no_lease(
     sqlite_store: JobStore, new_job: Make, jump_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = sqlite_store.insert(new_job())
-    assert sqlite_store.claim(MODEL, "card-1", 60.0)
+    assert sqlite_store.claim("default", MODEL, "card-1", 60.0)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + jump_s)
-    assert not sqlite_store.claimable(MODEL)
+    assert not sqlite_store.claimable("default", MODEL)
     assert sqlite_store.held(first.id, 1) is Held.HELD
     # Nor does it let a new job pass an old one.
     second = sqlite_store.insert(new_job())
     monkeypatch.setattr(time, "time", real)
     third = sqlite_store.insert(new_job())
     assert [job.id for job in sqlite_store.list(newest_first=False)[0]] == [first.id, second.id, third.id]
-    claimed = sqlite_store.claim(MODEL, "card-1", 60.0)
+    claimed = sqlite_store.claim("default", MODEL, "card-1", 60.0)
     assert claimed is not None
     assert claimed.id == second.id
 
@@ -196,11 +261,11 @@ def test_a_reboot_ends_every_lease_and_every_presence(sqlite_url: str, new_job: 
     with closing(open_database(sqlite_url)) as before:
         store = JobStore(before)
         job_id = store.insert(new_job()).id
-        assert store.claim(MODEL, "card-1", 1e6)
+        assert store.claim("default", MODEL, "card-1", 1e6)
         before.clock.boot = "another boot"
-        assert store.claimable(MODEL)
+        assert store.claimable("default", MODEL)
         assert store.get(job_id).status is JobStatus.IN_PROGRESS
-        again = store.claim(MODEL, "card-2", 30.0)
+        again = store.claim("default", MODEL, "card-2", 30.0)
         assert again is not None
         assert (again.id, again.attempt, again.crashes) == (job_id, 2, 1)
 

@@ -16,7 +16,7 @@ Make = Callable[..., NewJob]
 
 
 def claim(store: JobStore) -> Job:
-    job = store.claim(MODEL, "card-1", 30.0)
+    job = store.claim("default", MODEL, "card-1", 30.0)
     assert job is not None
     return job
 

@@ -19,7 +19,7 @@ Make = Callable[..., NewJob]
 @pytest.fixture
 def job(store: JobStore, new_job: Make) -> Job:
     store.insert(new_job())
-    claimed = store.claim("i2vgen-xl", "card-1", 30.0)
+    claimed = store.claim("default", "i2vgen-xl", "card-1", 30.0)
     assert claimed is not None
     return claimed
 
@@ -37,7 +37,7 @@ def test_it_holds_the_job_for_longer_than_one_lease(store: JobStore, job: Job) -
     with JobLease(store, job, lease_s=1.5, interval_s=0.1) as lease:
         for _ in range(10):
             time.sleep(0.2)
-            assert not store.claimable(job.model)
+            assert not store.claimable("default", job.model)
         assert not lease.should_stop()
         assert lease.stop_reason is None
     assert store.held(job.id, job.attempt) is Held.HELD
@@ -107,7 +107,7 @@ def test_an_outage_longer_than_the_lease_loses_the_job(
         wait_until(lease.should_stop)
         assert lease.stop_reason == "lost"
         monkeypatch.undo()
-        wait_until(lambda: store.claimable(job.model))
+        wait_until(lambda: store.claimable("default", job.model))
 
 
 def test_progress_covers_the_stages_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +23,11 @@ from sqlalchemy import delete, event, update
 from serving.errors import NotCancellable, ServerOverloaded, VideoNotFound
 from serving.jobs.job import Held, Job, NewJob
 from serving.jobs.store import JobStore
-from serving.jobs.tables import RANKS, jobs
+from serving.jobs.tables import jobs
 
 MODELS = ("i2vgen-xl", "tiny")
+PRIORITIES = ("interactive", "batch")
+FITS = (("large",), ("large", "small"))
 PLENTY_S = 1000.0
 MOST_WAITING = 4
 
@@ -35,7 +38,8 @@ class Expected:
 
     id: str
     model: str
-    rank: int
+    priority: str
+    fit: tuple[str, ...]
     status: str = "queued"
     attempt: int = 0
     crashes: int = 0
@@ -77,9 +81,11 @@ class StoreMachine(RuleBasedStateMachine):
         job = self.jobs.get(job_id)
         return None if job is None or job.deleted else job
 
-    def _line(self, model: str) -> list[Expected]:
+    def _line(self, model: str, pool: str) -> list[Expected]:
+        """In the order that cards of `pool` take them: no job grows due, and all have one owner and one size."""
         waiting = [job for job in self.jobs.values() if job.model == model and job.status == "queued"]
-        return sorted(waiting, key=lambda job: job.rank)
+        able = [job for job in waiting if pool in job.fit]
+        return sorted(able, key=lambda job: (PRIORITIES.index(job.priority), len(job.fit)))
 
     def _end(self, job: Expected, code: str) -> None:
         job.status, job.code = "failed", code
@@ -98,30 +104,36 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             job.status, job.progress = "queued", 0
 
-    @rule(target=ids, model=st.sampled_from(MODELS), priority=st.sampled_from(sorted(RANKS)))
-    def insert(self, model: str, priority: str) -> Any:
-        new = self.make(model=model, priority=priority)
+    @rule(
+        target=ids,
+        model=st.sampled_from(MODELS),
+        priority=st.sampled_from(PRIORITIES),
+        fit=st.sampled_from(FITS),
+    )
+    def insert(self, model: str, priority: str, fit: tuple[str, ...]) -> Any:
+        new = self.make(model=model, priority=priority, estimates=dict.fromkeys(fit, 10.0))
         if sum(job.status == "queued" for job in self.jobs.values()) >= MOST_WAITING:
             with pytest.raises(ServerOverloaded):
                 self.store.insert(new, max_waiting=MOST_WAITING)
             return multiple()
-        self.jobs[new.id] = Expected(self.store.insert(new, max_waiting=MOST_WAITING).id, model, RANKS[priority])
+        inserted = self.store.insert(new, max_waiting=MOST_WAITING)
+        self.jobs[new.id] = Expected(inserted.id, model, priority, fit)
         return new.id
 
-    @rule(target=tokens, model=st.sampled_from(MODELS))
-    def claim(self, model: str) -> Any:
+    @rule(target=tokens, model=st.sampled_from(MODELS), pool=st.sampled_from(FITS[-1]))
+    def claim(self, model: str, pool: str) -> Any:
         for job in list(self.jobs.values()):
             if job.lapsed:
                 self._let_go(job, charge=True)
-        claimed = self.store.claim(model, "card", PLENTY_S)
-        line = self._line(model)
+        claimed = self.store.claim(pool, model, "card", PLENTY_S)
+        line = self._line(model, pool)
         if not line:
             assert claimed is None
             return multiple()
         assert claimed is not None
         job = line[0]
         job.status, job.attempt = "in_progress", job.attempt + 1
-        assert (claimed.id, claimed.attempt) == (job.id, job.attempt)
+        assert (claimed.id, claimed.attempt, claimed.pool) == (job.id, job.attempt, pool)
         return claimed.id, claimed.attempt
 
     @rule(token=tokens)
@@ -209,13 +221,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert not more
         assert [_seen(job) for job in page] == [job.seen() for job in self.jobs.values() if not job.deleted]
         backlog = self.store.backlog()
+        for model, pool in itertools.product(MODELS, FITS[-1]):
+            waiting = self._line(model, pool)
+            abandoned = [job for job in self.jobs.values() if job.lapsed and job.model == model and pool in job.fit]
+            assert self.store.claimable(pool, model) == bool(waiting or abandoned)
+            assert backlog.waiting(pool, model).jobs == len(waiting) + len(abandoned)
         for model in MODELS:
-            waiting = self._line(model)
-            abandoned = [job for job in self.jobs.values() if job.lapsed and job.model == model]
-            assert self.store.claimable(model) == bool(waiting or abandoned)
-            assert backlog.get(model, (0,))[0] == len(waiting) + len(abandoned)
-            if waiting:
-                assert self.store.queue_position(waiting[-1].id) == len(waiting)
+            line = self._line(model, "large")
+            if line:
+                # Every fit holds "large", so all of them stand in one line.
+                last = max(line, key=lambda job: (PRIORITIES.index(job.priority), list(self.jobs).index(job.id)))
+                assert self.store.queue_position(last.id) == len(line)
 
 
 def test_any_order_of_calls(store: JobStore, new_job: Callable[..., NewJob]) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import update
 
-from serving.errors import NotCancellable, ServerOverloaded, VideoNotFound
+from serving.errors import NotCancellable, VideoNotFound
 from serving.jobs.job import Held, Job, JobStatus, NewJob, accepted_at, new_job_id
 from serving.jobs.store import JobStore, open_store
 from serving.jobs.tables import workers
@@ -20,7 +20,7 @@ Make = Callable[..., NewJob]
 
 
 def claim(store: JobStore, lease_s: float = 30.0, worker: str = "card-1") -> Job:
-    job = store.claim(MODEL, worker, lease_s)
+    job = store.claim("default", MODEL, worker, lease_s)
     assert job is not None
     return job
 
@@ -62,31 +62,20 @@ def test_the_same_insert_again_is_the_same_job(store: JobStore, new_job: Make) -
     assert len(store.list()[0]) == 1
 
 
-def test_the_queue_is_bounded_and_says_when_to_come_back(store: JobStore, new_job: Make) -> None:
-    for _ in range(3):
-        store.insert(new_job(estimate_s=40.0), max_waiting=3)
-    for cards, expected_s in ((0, 40.0), (1, 40.0), (2, 20.0)):
-        if cards:
-            store.beat(Worker(id=f"card-{cards}", role="generator"))
-        with pytest.raises(ServerOverloaded) as refusal:
-            store.insert(new_job(), max_waiting=3)
-        assert refusal.value.retry_after_s == pytest.approx(expected_s)
-    claim(store)
-    store.insert(new_job(), max_waiting=3)
-
-
 def test_priority_then_acceptance_decides(store: JobStore, new_job: Make) -> None:
     names = [("b1", "batch"), ("i1", "interactive"), ("b2", "batch"), ("i2", "interactive")]
     ids = {store.insert(new_job(prompt=name, priority=priority)).id: name for name, priority in names}
-    other = store.insert(new_job(model="other", estimate_s=3.0))
+    other = store.insert(new_job(model="other", estimates={"default": 3.0}))
     positions = {name: store.queue_position(job_id) for job_id, name in ids.items()}
     assert positions == {"i1": 1, "i2": 2, "b1": 3, "b2": 4}
     assert store.queue_position(other.id) == 1
-    assert store.backlog() == {MODEL: (4, 40.0), "other": (1, 3.0)}
+    assert store.backlog().waiting("default", MODEL) == (4, 40.0)
+    assert store.backlog().waiting("default", "other") == (1, 3.0)
+    assert store.backlog().total == (5, 43.0)
     assert [ids[claim(store).id] for _ in range(4)] == ["i1", "i2", "b1", "b2"]
-    assert store.claim(MODEL, "card-1", 30.0) is None
-    assert not store.claimable(MODEL)
-    assert store.claimable("other")
+    assert store.claim("default", MODEL, "card-1", 30.0) is None
+    assert not store.claimable("default", MODEL)
+    assert store.claimable("default", "other")
     assert store.queue_position(next(iter(ids))) is None
     assert store.queue_position("video_nothing") is None
 
@@ -179,12 +168,12 @@ def test_a_lapsed_lease_is_recovered_in_its_old_place(store: JobStore, new_job: 
     first, second = (store.insert(new_job()).id for _ in range(2))
     job = claim(store)
     claim(store)
-    assert not store.claimable(MODEL)
-    assert store.backlog() == {}
+    assert not store.claimable("default", MODEL)
+    assert store.backlog().groups == ()
     store.insert(new_job())
     lapse(store, job)
-    assert store.claimable(MODEL)
-    assert store.backlog() == {MODEL: (2, 20.0)}
+    assert store.claimable("default", MODEL)
+    assert store.backlog().waiting("default", MODEL) == (2, 20.0)
     again = claim(store, worker="card-2")
     assert (again.id, again.attempt, again.crashes, again.progress) == (first, 2, 1, 0)
     assert again.failures[0].code == "lease_expired"
@@ -197,14 +186,14 @@ def test_a_renewed_lease_holds(store: JobStore, new_job: Make) -> None:
     claim(store, 0.3)
     assert store.renew(job_id, 1, 30.0) is Held.HELD
     time.sleep(0.4)
-    assert not store.claimable(MODEL)
+    assert not store.claimable("default", MODEL)
 
 
 def test_a_lease_lasts_as_long_as_it_says(store: JobStore, new_job: Make) -> None:
     store.insert(new_job())
     before = time.monotonic()
     claim(store, 0.5)
-    while not store.claimable(MODEL):
+    while not store.claimable("default", MODEL):
         assert time.monotonic() - before < 10.0
         time.sleep(0.01)
     assert time.monotonic() - before > 0.45
@@ -213,7 +202,7 @@ def test_a_lease_lasts_as_long_as_it_says(store: JobStore, new_job: Make) -> Non
 def test_a_claim_for_one_model_recovers_all(store: JobStore, new_job: Make) -> None:
     job_id = store.insert(new_job()).id
     claim(store, 0.0)
-    assert store.claim("other", "card-2", 30.0) is None
+    assert store.claim("default", "other", "card-2", 30.0) is None
     assert store.get(job_id).status is JobStatus.QUEUED
 
 
@@ -231,17 +220,17 @@ def test_three_crashes_end_a_job_with_their_reasons(store: JobStore, new_job: Ma
     assert [failure.attempt for failure in ended.failures] == [1, 2, 3]
     assert ended.error_message is not None
     assert "attempt 2: card-1 stopped renewing" in ended.error_message
-    assert store.claim(MODEL, "card-1", 30.0) is None
+    assert store.claim("default", MODEL, "card-1", 30.0) is None
 
 
 def test_three_lapsed_leases_end_a_job(store: JobStore, new_job: Make) -> None:
     job_id = store.insert(new_job()).id
     for _ in range(3):
         claim(store, 0.0)
-    assert store.claimable(MODEL)
-    assert store.claim(MODEL, "card-1", 30.0) is None
+    assert store.claimable("default", MODEL)
+    assert store.claim("default", MODEL, "card-1", 30.0) is None
     assert store.get(job_id).error_code == "worker_crashed"
-    assert not store.claimable(MODEL)
+    assert not store.claimable("default", MODEL)
 
 
 def test_drains_charge_nothing(store: JobStore, new_job: Make) -> None:
@@ -259,7 +248,7 @@ def test_cancel_in_every_state(store: JobStore, new_job: Make) -> None:
     waiting = store.cancel(store.insert(new_job()).id)
     assert waiting.cancelled
     assert waiting.completed_at is not None
-    assert store.claim(MODEL, "card-1", 30.0) is None
+    assert store.claim("default", MODEL, "card-1", 30.0) is None
     working = store.insert(new_job()).id
     job = claim(store)
     for _ in range(2):
@@ -295,7 +284,7 @@ def test_a_cancelled_job_whose_worker_is_gone_ends(store: JobStore, new_job: Mak
     store.cancel(job_id)
     if loss == "lapse":
         lapse(store, job)
-        assert store.claim(MODEL, "card-2", 30.0) is None
+        assert store.claim("default", MODEL, "card-2", 30.0) is None
     else:
         {"crash": crash, "drain": drain}[loss](store, job)
     assert store.get(job_id).cancelled
@@ -331,11 +320,11 @@ def test_a_job_deleted_at_work_vanishes_at_once_and_goes_with_its_worker(
         assert store.fail(job_id, 1, "cancelled", "The job was cancelled.")
     elif end == "lapse":
         lapse(store, job)
-        assert store.claim(MODEL, "card-2", 30.0) is None
+        assert store.claim("default", MODEL, "card-2", 30.0) is None
     else:
         assert {"crash": crash, "drain": drain}[end](store, job) is None
     assert store.held(job_id, 1) is Held.LOST
-    assert not store.claimable(MODEL)
+    assert not store.claimable("default", MODEL)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

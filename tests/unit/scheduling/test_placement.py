@@ -7,8 +7,9 @@ import pytest
 from serving.errors import DoesNotFit
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS, recognise
-from serving.scheduling.cost import Shape, memory_gib, tflop
+from serving.scheduling.cost import Shape, tflop
 from serving.scheduling.placement import Pool, place
+from serving.scheduling.plans import PLANS, largest_fitting, peak_gib
 
 COST = I2VGEN_XL.cost
 POOLS = [Pool("rtx3060", "m", 10, 12), Pool("a100", "m", 62, 40), Pool("other", "n", 200, 141)]
@@ -26,28 +27,47 @@ def test_the_fit_reproduces_the_counted_operations(side: int, frames: int, count
     ("side", "frames", "peak"), [(256, 8, 5.0), (512, 8, 6.0), (512, 16, 7.3), (768, 24, 13.4), (1024, 32, 25.3)]
 )
 def test_the_fit_reproduces_the_measured_peaks(side: int, frames: int, peak: float) -> None:
-    assert memory_gib(Shape(side, side, frames, 50, True), COST) == pytest.approx(peak, rel=0.03)
+    assert peak_gib(PLANS[0], Shape(side, side, frames, 50, True), COST) == pytest.approx(peak, rel=0.03)
 
 
 def test_without_guidance_half_the_work_and_half_the_activations() -> None:
     guided, plain = (Shape(512, 512, 16, 50, guided) for guided in (True, False))
     assert tflop(plain, COST) == tflop(guided, COST) / 2
-    assert memory_gib(plain, COST) - COST.weights_gib == (memory_gib(guided, COST) - COST.weights_gib) / 2
+    both, one = (peak_gib(PLANS[0], shape, COST) - COST.weights_gib for shape in (guided, plain))
+    assert one == both / 2
 
 
 def test_a_small_job_may_go_to_every_card_of_its_model_fastest_first() -> None:
-    assert place(Shape(512, 512, 8, 30, True), "m", COST, POOLS).pools == ("a100", "rtx3060")
+    placement = place(Shape(512, 512, 8, 30, True), "m", COST, POOLS)
+    assert placement.pools == ("a100", "rtx3060")
+    assert placement.seconds["rtx3060"] == pytest.approx(placement.seconds["a100"] * 62 / 10)
 
 
 def test_a_large_job_goes_only_where_it_fits() -> None:
     assert place(Shape(1024, 1024, 32, 100, True), "m", COST, POOLS).pools == ("a100",)
 
 
+@pytest.mark.parametrize(
+    ("memory_gib", "side", "frames", "plan"),
+    [
+        (10, 512, 16, "resident"),
+        (8, 512, 16, "offload"),
+        (6, 512, 16, "offload-sequential"),
+        (40, 1024, 32, "resident"),
+        (24, 1024, 32, "offload-sequential"),
+        (12, 1024, 32, None),
+    ],
+)
+def test_the_fastest_exact_plan_that_fits_is_taken(memory_gib: float, side: int, frames: int, plan: str | None) -> None:
+    found = largest_fitting(Shape(side, side, frames, 50, True), COST, memory_gib)
+    assert (found.name if found else None) == plan
+
+
 def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
     with pytest.raises(DoesNotFit) as caught:
         place(Shape(1024, 1024, 32, 100, True), "m", COST, [POOLS[0]])
     message = caught.value.message
-    assert "needs 25.6 GiB" in message
+    assert "needs 15.1 GiB" in message
     assert "rtx3060 12 GiB" in message
     frames = int(message.split("At this size ")[1].split(" frames")[0])
     assert place(Shape(1024, 1024, frames, 100, True), "m", COST, [POOLS[0]]).pools == ("rtx3060",)

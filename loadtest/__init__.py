@@ -1,0 +1,1 @@
+"""Load tests: raw results first, the report after."""

@@ -1,0 +1,151 @@
+"""The waiting jobs in the order of their ranks: the first of each group, by index, and which queues they stand in.
+
+A queue is the waiting jobs of one model with one fit and priority, with or without a deadline; a group is those of
+one owner in it. Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray or video.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from serving.jobs.job import JobStatus
+from serving.jobs.queue import queue_of
+from serving.jobs.tables import jobs
+from serving.scheduling.queueing import Head
+
+OFFERED = 120
+"""Heads that one claim looks at; each costs it some ten microseconds."""
+LEAST_OWNERS = 10
+"""Owners of each queue that it looks at, however many queues there are."""
+
+
+class Turns:
+    """At which owner the next look into a crowded queue begins, so that everybody's turn comes.
+
+    Belongs to one process; when it is forgotten, the turns begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, str] = {}
+
+    def starts(self, queues: list[str]) -> list[str]:
+        return [self._next.get(queue, "") for queue in queues]
+
+    def advance(self, queue: str, owners: list[str], most: int) -> None:
+        """After a look at `owners`; fewer than `most` were the last of the alphabet."""
+        self._next[queue] = max(owners) if len(owners) >= most else ""
+
+
+def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Collection[str] = ()) -> list[Head]:
+    """The first job of each group that `pool` may hold, leaving out the ids in `taken`.
+
+    Of a queue with more owners than can be looked at: the groups of the alphabet's first ones, and of as many others,
+    who change from claim to claim.
+    """
+    able = [queue for queue in waiting_queues(connection, model) if queue_of(queue).may_go_to(pool)]
+    if not able:
+        return []
+    most = max(LEAST_OWNERS, OFFERED // len(able))
+    rows = _first_of_each(connection, pool, model, able, [""] * len(able), most, taken)
+    owners = Counter(row.queue for row in rows)
+    crowded = [queue for queue in able if owners[queue] >= most]
+    if crowded:
+        seen = {row.id for row in rows}
+        others = _first_of_each(connection, pool, model, crowded, turns.starts(crowded), most, taken)
+        for queue in crowded:
+            turns.advance(queue, [row.owner for row in others if row.queue == queue], most)
+        rows += [row for row in others if row.id not in seen]
+    return [_head(row) for row in rows]
+
+
+def waiting_queues(connection: Connection, model: str) -> list[str]:
+    """The queues that any job of `model` waits in; one look into the index for each."""
+    return list(connection.scalars(_queues_statement(), {"model": model}))
+
+
+def _head(row: Row[Any]) -> Head:
+    fit, priority, _ = queue_of(row.queue)
+    return Head(row.id, fit, priority, row.owner, row.rank, row.estimate_s, row.deadline)
+
+
+def _first_of_each(
+    connection: Connection,
+    pool: str,
+    model: str,
+    queues: list[str],
+    starts: list[str],
+    most: int,
+    taken: Collection[str],
+) -> list[Row[Any]]:
+    values: dict[str, Any] = {"model": model, "most": most}
+    values |= {f"queue_{number}": queue for number, queue in enumerate(queues)}
+    values |= {f"start_{number}": owner for number, owner in enumerate(starts)}
+    if taken:
+        values["taken"] = list(taken)
+    return list(connection.execute(heads_statement(pool, len(queues), bool(taken)), values).all())
+
+
+@functools.lru_cache(maxsize=256)
+def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Select[Any]:
+    """Leaps through the index from an owner's first row to the next owner's, reading none between.
+
+    Its parameters are `model`; `queue_0` and so on, with the owners `start_0` and so on to begin at; `most` owners of
+    each; and with `without_taken` the ids `taken`.
+    """
+
+    def first(table: FromClause, queue: ColumnElement[str], owner: ColumnElement[bool]) -> Select[Any]:
+        columns = (table.c.seq, table.c.queue, table.c.owner)
+        line = select(*columns).where(*_waiting(table), table.c.queue == queue, owner)
+        if without_taken:
+            line = line.where(table.c.id.not_in(bindparam("taken", expanding=True)))
+        return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(1)
+
+    begins = [
+        first(jobs, bindparam(f"queue_{number}", type_=Text), jobs.c.owner >= bindparam(f"start_{number}", type_=Text))
+        for number in range(queues)
+    ]
+    begin = union_all(*(select(one.subquery()) for one in begins)).subquery()
+    found = select(begin, literal(1).label("nth")).cte("heads", recursive=True)
+    other = jobs.alias("other")
+    following = first(other, found.c.queue, other.c.owner > found.c.owner).with_only_columns(other.c.seq)
+    leap = jobs.c.seq == following.correlate(found).scalar_subquery()
+    step = select(jobs.c.seq, jobs.c.queue, jobs.c.owner, found.c.nth + 1).select_from(found.join(jobs, leap))
+    found = found.union_all(step.where(found.c.nth < bindparam("most", type_=Integer)))
+    estimate_s = func.coalesce(jobs.c.estimates[pool].as_float(), jobs.c.estimate_s).label("estimate_s")
+    columns = (jobs.c.id, jobs.c.queue, jobs.c.owner, jobs.c.rank, jobs.c.deadline, estimate_s)
+    return select(*columns).join(found, jobs.c.seq == found.c.seq)
+
+
+@functools.cache
+def _queues_statement() -> Select[Any]:
+    def following(table: FromClause, *beyond: ColumnElement[bool]) -> Select[Any]:
+        return select(table.c.queue).where(*_waiting(table), *beyond).order_by(table.c.queue).limit(1)
+
+    found: CTE = select(following(jobs).subquery()).cte("queues", recursive=True)
+    other = jobs.alias("other")
+    leap = following(other, other.c.queue > found.c.queue).correlate(found).scalar_subquery()
+    found = found.union_all(select(leap).where(found.c.queue.is_not(None)))
+    return select(found.c.queue).where(found.c.queue.is_not(None))
+
+
+def _waiting(table: FromClause) -> list[ColumnElement[bool]]:
+    return [table.c.status == JobStatus.QUEUED, table.c.model == bindparam("model", type_=Text)]
