@@ -37,7 +37,9 @@ def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
     options: dict[str, Any] = {"name": deployment_of(pool), "ray_actor_options": resources}
     if least == most:
         return options | {"num_replicas": most}
-    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most}}
+    # Serve's delays would come on top of `Sizer`'s own patience.
+    delays = {"upscale_delay_s": 0, "downscale_delay_s": 0, "downscale_to_zero_delay_s": 0}
+    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays}}
 
 
 def deployment_of(pool: PoolSettings) -> str:
