@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,25 @@ from deployments.dispatcher import Dispatcher
 from deployments.encoder import Encoder
 from deployments.generator import Generator
 from deployments.ingress import Ingress
-from deployments.pools import decide, replica_options
+from deployments.pools import decide, dispatcher_options, replica_options
 from deployments.preprocessor import Preprocessor
 from deployments.wiring import Wiring
 from serving.logs import new_log_file
-from serving.settings import Settings, load_settings
+from serving.settings import load_settings
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application from the YAML's `args`, overridden by the environment."""
+    """The application from the YAML's `args`, overridden by the environment.
+
+    `i2v serve` adds two of its own, `start` and `log_file`, so that it can tell its own jobs and log.
+    """
+    args = dict(args)
+    start = args.pop("start", None) or secrets.token_hex(4)
+    log_file = args.pop("log_file", None)
     settings = load_settings(args)
-    return assemble(wire(settings, new_log_file(settings.log_dir)))
-
-
-def wire(settings: Settings, log_file: Path) -> Wiring:
-    return Wiring(settings, decide(settings, _gpus()), log_file)
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    path = Path(log_file) if log_file else new_log_file(settings.log_dir)
+    return assemble(Wiring(settings, decide(settings, gpus), path, gpus, start))
 
 
 def assemble(wiring: Wiring) -> Application:
@@ -38,14 +43,10 @@ def assemble(wiring: Wiring) -> Application:
     router = RequestRouterConfig(max_backoff_s=0.05)
     generators = {
         pool.settings.name: Generator.options(
-            request_router_config=router, **replica_options(pool.settings, _gpus())
+            request_router_config=router, **replica_options(pool.settings, wiring.gpus)
         ).bind(wiring, pool, encoder)
         for pool in wiring.pools
     }
-    dispatcher = Dispatcher.bind(wiring, generators)
+    dispatcher = Dispatcher.options(**dispatcher_options(wiring)).bind(wiring, generators)
     preprocessor = Preprocessor.options(num_replicas=settings.preprocessors).bind(wiring)
     return Ingress.options(num_replicas=settings.ingress_replicas).bind(wiring, preprocessor, dispatcher)
-
-
-def _gpus() -> int:
-    return int(ray.cluster_resources().get("GPU", 0))

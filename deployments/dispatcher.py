@@ -13,7 +13,9 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.autoscaling import STAT
 from deployments.beating import Beat
+from deployments.pools import bounds, deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
 from serving.errors import I2VError, WorkerCrashed
@@ -22,7 +24,9 @@ from serving.jobs.worker import Worker
 from serving.logs import about
 from serving.metrics import ATTEMPTS, FAILURES, WAIT_SECONDS
 from serving.retention import Policy, Reaper
+from serving.scheduling.capacity import Target
 from serving.service import ServedPool
+from serving.sizing import Sizer
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.1
@@ -30,6 +34,7 @@ BACKOFF_S = 1.0
 # Ray drops a gauge that is not set again within 20 s.
 GAUGES_S = 5.0
 REAP_EVERY_S = 60.0
+SIZE_EVERY_S = 0.5
 
 
 @serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
@@ -51,6 +56,11 @@ class Dispatcher:
         ]
         self._loops.append(asyncio.get_running_loop().create_task(self._keep_gauges()))
         policy = Policy(self._settings.retention_s, self._settings.record_s)
+        limits = {pool.settings.name: bounds(pool.settings, wiring.gpus) for pool in wiring.pools}
+        target = Target(self._settings.target_wait_s, 10 * self._settings.target_wait_s)
+        self._sizer = Sizer(self._store, wiring.pools, limits, target, self._settings.scale_down_after_s)
+        self._wanted = {name: least for name, (least, _) in limits.items()}
+        self._loops.append(asyncio.get_running_loop().create_task(self._size()))
         self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
         self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
 
@@ -58,6 +68,19 @@ class Dispatcher:
         self._beat.check()
         if any(loop.done() for loop in self._loops):
             raise RuntimeError("a loop has stopped")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """How many replicas each generator should have: what `autoscaling.FollowDispatcher` reads."""
+        pools = (pool.settings for pool in self._wiring.pools)
+        return {STAT + deployment_of(pool): float(self._wanted[pool.name]) for pool in pools}
+
+    async def _size(self) -> None:
+        while True:
+            try:
+                self._wanted = await asyncio.to_thread(self._sizer.wanted, time.monotonic())
+            except I2VError as error:
+                logger.warning("pools keep their sizes: %s", error.message)
+            await asyncio.sleep(SIZE_EVERY_S)
 
     async def _keep_gauges(self) -> None:
         while True:
@@ -79,7 +102,9 @@ class Dispatcher:
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
         while True:
             try:
-                if not await asyncio.to_thread(self._store.claimable, pool.settings.name, pool.profile.name):
+                name, model = pool.settings.name, pool.profile.name
+                # To wait for a card of a sleeping pool wakes it: only when it is wanted.
+                if not self._wanted[name] or not await asyncio.to_thread(self._store.claimable, name, model):
                     await asyncio.sleep(POLL_S)
                     continue
                 # One card at a time is waited for; a further one only once this one has its job.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
@@ -16,10 +17,12 @@ import yaml
 from rich.markup import escape
 
 from deployments import demo
+from deployments.autoscaling import POLICY
 from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
 from serving.doctor import Level, examine, model_of
 from serving.errors import ConfigurationInvalid, I2VError
+from serving.jobs.store import open_store
 from serving.logs import log_to, new_log_file
 from serving.settings import Settings, load_settings
 
@@ -32,6 +35,7 @@ SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: l
 ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
@@ -44,36 +48,40 @@ def serve(
 ) -> None:
     """Start the service here and stay up until Ctrl-C."""
     try:
-        settings = read_config(config, port)
+        args = read_config(config, port)
+        settings = load_settings(args)
         log_file = new_log_file(settings.log_dir)
         log_to(log_file, settings.log_level)
         _check(settings, as_json)
-        Service(settings, log_file, as_json).run()
+        Service(settings, args, log_file, as_json).run()
     except I2VError as error:
         raise fail(error.message, code=error.code, param=None, as_json=as_json) from None
 
 
-def read_config(path: Path, port: int | None = None) -> Settings:
-    """Settings from the deployment file (its defaults where there is none), the environment, then `port`."""
-    args: dict[str, Any] = {}
-    if path.is_file():
-        try:
-            document = yaml.safe_load(path.read_text())
-            listen = document.get("http_options", {})
-            args = {name: listen[name] for name in ("host", "port") if name in listen}
-            args |= document["applications"][0].get("args", {})
-        except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
-            raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
+def read_config(path: Path, port: int | None = None) -> dict[str, Any]:
+    """The deployment file's `args` and listening address; empty where there is no file. `port` beats all."""
     if port is not None:
         os.environ["I2V_PORT"] = str(port)
-    return load_settings(args)
+    if not path.is_file():
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text())
+        listen = document.get("http_options", {})
+        args: dict[str, Any] = {name: listen[name] for name in ("host", "port") if name in listen}
+        args.update(document["applications"][0].get("args", {}))
+    except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
+    return args
 
 
 class Service:
     """One start: a local Ray cluster, the application on it, and the end of both."""
 
-    def __init__(self, settings: Settings, log_file: Path, as_json: bool) -> None:
+    def __init__(self, settings: Settings, args: dict[str, Any], log_file: Path, as_json: bool) -> None:
+        """`args` are those that `settings` come from; the replicas read the environment again."""
         self._settings = settings
+        self._args = args
+        self._start = secrets.token_hex(4)
         self._log_file = log_file
         self._as_json = as_json
         self._stop = threading.Event()
@@ -86,9 +94,6 @@ class Service:
         """
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         import ray
-        from ray import serve
-
-        from deployments.app import assemble, wire
 
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         ray.init(
@@ -102,11 +107,8 @@ class Service:
         # After ray.init, which puts handlers of its own in place.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop.set())
-        wiring = wire(self._settings, self._log_file)
         try:
-            serve.start(http_options={"host": self._settings.host, "port": self._settings.port})
-            target = serve.RunTarget(assemble(wiring), name=APPLICATION, route_prefix="/")
-            serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+            self._deploy()
             if self._wait_until_ready():
                 self._say("ready", f"ready: http://{self._settings.host}:{self._settings.port}/docs")
                 self._stop.wait()
@@ -114,7 +116,23 @@ class Service:
         finally:
             # Not serve.shutdown(): it would wait for the running jobs, which the queue keeps anyway.
             ray.shutdown()
-            _release_jobs_of(wiring)
+            _release_jobs_of(self._start, self._settings)
+
+    def _deploy(self) -> None:
+        # The way of `serve run`: only a deployment document can name an application-level autoscaling policy.
+        from ray.serve._private.api import serve_start
+        from ray.serve.schema import ServeDeploySchema
+
+        application = {
+            "name": APPLICATION,
+            "route_prefix": "/",
+            "import_path": "deployments.app:build",
+            "args": {**self._args, "start": self._start, "log_file": str(self._log_file)},
+            "autoscaling_policy": {"policy_function": POLICY},
+        }
+        listen = {"host": self._settings.host, "port": self._settings.port}
+        document = ServeDeploySchema.model_validate({"http_options": listen, "applications": [application]})
+        serve_start(http_options=listen).deploy_apps(document)
 
     def _wait_until_ready(self) -> bool:
         from ray import serve
@@ -167,10 +185,10 @@ def _check(settings: Settings, as_json: bool) -> None:
         locate(model_of(settings), settings.revision)
 
 
-def _release_jobs_of(wiring: Any) -> None:
+def _release_jobs_of(start: str, settings: Settings) -> None:
     """Put back what this start's cards were working on, so that the next start need not wait for leases to lapse."""
-    store = wiring.open_store()
-    for job in store.held_by(f"{wiring.start}/"):
+    store = open_store(settings.database)
+    for job in store.held_by(f"{start}/"):
         store.release(job.id, job.attempt, reason_code="drained", reason="The service was stopped.", charge=False)
     store.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployments.wiring import Wiring
 from serving.errors import ConfigurationInvalid
 from serving.presets import BUILTIN, PUBLISHED, profile_for
 from serving.scheduling.cards import CARDS
@@ -40,17 +41,33 @@ def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
     resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if on_gpu(pool, gpus) else {"num_cpus": 1}
     if pool.label is not None:
         resources["label_selector"] = pool.label
-    most = pool.max_replicas or max(pool.min_replicas or 1, gpus if pool.card == AUTO else 1)
-    least = most if pool.min_replicas is None else pool.min_replicas
-    options: dict[str, Any] = {"name": f"Generator-{pool.name}", "ray_actor_options": resources}
+    least, most = bounds(pool, gpus)
+    options: dict[str, Any] = {"name": deployment_of(pool), "ray_actor_options": resources}
     if least == most:
         return options | {"num_replicas": most}
-    scaling = {
-        "min_replicas": least,
-        "max_replicas": most,
-        # A replica works on one job; a second one that waits asks for a second card.
-        "target_ongoing_requests": 1,
-        "upscale_delay_s": 2,
-        "downscale_delay_s": 120,
-    }
-    return options | {"autoscaling_config": scaling}
+    # Serve's delays would come on top of `Sizer`'s own patience.
+    delays = {"upscale_delay_s": 0, "downscale_delay_s": 0, "downscale_to_zero_delay_s": 0}
+    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays}}
+
+
+def deployment_of(pool: PoolSettings) -> str:
+    """The name of the pool's deployment."""
+    return f"Generator-{pool.name}"
+
+
+def bounds(pool: PoolSettings, gpus: int) -> tuple[int, int]:
+    """The least and most replicas of the pool in a cluster that has `gpus` GPUs."""
+    most = pool.max_replicas or max(pool.min_replicas or 1, gpus if pool.card == AUTO else 1)
+    return most if pool.min_replicas is None else pool.min_replicas, most
+
+
+def scales(settings: Settings, gpus: int) -> bool:
+    """Whether any pool's number of replicas may change."""
+    return any(low != high for low, high in (bounds(pool, gpus) for pool in settings.pools))
+
+
+def dispatcher_options(wiring: Wiring) -> dict[str, Any]:
+    """Serve takes autoscaling stats only from a deployment that scales itself, if only from one to one."""
+    if not scales(wiring.settings, wiring.gpus):
+        return {}
+    return {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}

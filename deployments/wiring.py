@@ -22,6 +22,8 @@ class Wiring:
     settings: Settings
     pools: tuple[ServedPool, ...]
     log_file: Path
+    gpus: int = 0
+    """GPUs in the cluster when the service started."""
     start: str = field(default_factory=lambda: secrets.token_hex(4))
     """Names this start in the jobs its workers hold."""
 

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     )
     lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
+    target_wait_s: float = Field(60.0, gt=0, description="Pools are sized to do what waits within this, seconds.")
+    scale_down_after_s: float = Field(120.0, ge=0, description="How long a card that is not needed is kept, seconds.")
     cpu_threads: int | None = Field(None, ge=1, description="Threads of a CPU replica; every core by default.")
     preprocessors: int = Field(1, ge=1, description="Replicas of the preprocessing stage.")
     encoders: int = Field(1, ge=1, description="Replicas of the encoding stage.")

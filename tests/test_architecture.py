@@ -36,6 +36,7 @@ ORDER = [
     "retention",
     "local",
     "service",
+    "sizing",
     "gauges",
     "http",
     "client",

@@ -54,10 +54,9 @@ class Service:
         except psutil.NoSuchProcess:
             return []
 
-    def replica(self, deployment: str) -> psutil.Process:
-        """The process of the deployment's replica."""
-        title = f"ServeReplica:i2v:{deployment}"
-        return next(p for p in self.processes() if title in " ".join(p.cmdline()))
+    def replicas(self, deployment: str) -> list[psutil.Process]:
+        """The live processes of the deployment's replicas."""
+        return [process for process in self.processes() if f"ServeReplica:i2v:{deployment}" in _title(process)]
 
     def kill_everything(self) -> None:
         """SIGKILL to every process at once, as a power cut would."""
@@ -80,6 +79,13 @@ class Service:
             process.kill()
         assert [process.name() for process in alive] == []
         return code
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, explain: Callable[[], object] = lambda: "") -> Any:

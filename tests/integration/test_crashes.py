@@ -49,7 +49,7 @@ def assert_completed_once(service: Service, client: Client, video: Video, attemp
 def test_the_card_dies_in_mid_job(own: Service) -> None:
     with Client(own.url) as client:
         video = submit_and_reach_the_model(client)
-        own.replica("Generator-default").kill()
+        own.replicas("Generator-default")[0].kill()
         assert_completed_once(own, client, video, attempt=2)
 
 

@@ -1,0 +1,50 @@
+"""Pools sized from a real store's backlog, and held for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serving.jobs.job import NewJob
+from serving.jobs.store import JobStore
+from serving.presets import PUBLISHED, profile_for
+from serving.scheduling.capacity import Target
+from serving.service import ServedPool
+from serving.settings import PoolSettings
+from serving.sizing import Sizer
+
+SMALL, LARGE = (
+    ServedPool(PoolSettings(name=name, card=card), PUBLISHED, profile_for(PUBLISHED))
+    for name, card in (("small", "rtx4090"), ("large", "a100-80gb"))
+)
+
+
+def sizer(store: JobStore, hold_s: float = 0) -> Sizer:
+    bounds = {"small": (0, 4), "large": (0, 2)}
+    return Sizer(store, [LARGE, SMALL], bounds, Target(wait_s=60, overflow_s=600), hold_s)
+
+
+def test_a_burst_starts_the_small_cards_and_a_large_job_the_large_one(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob]
+) -> None:
+    sizes = sizer(sqlite_store)
+    assert sizes.wanted(0) == {"small": 0, "large": 0}
+    for _ in range(5):
+        sqlite_store.insert(new_job(estimates={"small": 30.0, "large": 15.0}))
+    assert sizes.wanted(1) == {"small": 3, "large": 0}
+    sqlite_store.insert(new_job(estimates={"large": 50.0}))
+    assert sizes.wanted(2) == {"small": 3, "large": 1}
+
+
+def test_a_card_at_work_counts(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
+    sqlite_store.insert(new_job(estimates={"small": 30.0}))
+    assert sqlite_store.claim("small", "i2vgen-xl", "w", 30.0) is not None
+    assert sizer(sqlite_store).wanted(0) == {"small": 1, "large": 0}
+
+
+def test_a_card_is_kept_for_a_while(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
+    sizes = sizer(sqlite_store, hold_s=100)
+    job = sqlite_store.insert(new_job(estimates={"small": 30.0}))
+    assert sizes.wanted(0) == {"small": 1, "large": 0}
+    sqlite_store.cancel(job.id)
+    assert sizes.wanted(99) == {"small": 1, "large": 0}
+    assert sizes.wanted(101) == {"small": 0, "large": 0}
