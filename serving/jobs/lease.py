@@ -66,12 +66,12 @@ class JobLease:
         Args:
             job: as `claim` returned it.
             lease_s: how long the job stays ours without a renewal.
-            interval_s: between renewals when there is no news.
+            interval_s: between renewals when there is no news; at most a third of the lease.
             watch_s: between looks for a cancel.
             least_gap_s: between renewals with news; news in between is merged.
         """
         self._store, self._id, self._attempt = store, job.id, job.attempt
-        self._lease_s, self._interval_s = lease_s, interval_s
+        self._lease_s, self._interval_s = lease_s, min(interval_s, lease_s / 3)
         self._watch_s, self._least_gap_s = watch_s, least_gap_s
         self._deadline = uptime() + lease_s
         self._reason: StopReason | None = None

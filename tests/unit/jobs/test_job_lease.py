@@ -43,6 +43,14 @@ def test_it_holds_the_job_for_longer_than_one_lease(store: JobStore, job: Job) -
     assert store.held(job.id, job.attempt) is Held.HELD
 
 
+def test_a_short_lease_is_renewed_before_it_ends(store: JobStore, job: Job) -> None:
+    with JobLease(store, job, lease_s=1.5) as lease:
+        for _ in range(10):
+            time.sleep(0.2)
+            assert not store.claimable(job.model)
+        assert not lease.should_stop()
+
+
 def test_reports_are_seen_soon_and_merged(store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     writes = _count(store, "renew", monkeypatch)
     with JobLease(store, job) as lease:
