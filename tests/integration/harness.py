@@ -40,7 +40,11 @@ class Service:
                 argv, cwd=self.folder, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
         with Client(self.url) as client:
-            wait_for(client.ready, START_S, lambda: self.console())
+            try:
+                wait_for(client.ready, START_S, self.console)
+            except AssertionError:
+                self.kill_everything()
+                raise
 
     def console(self) -> str:
         return (self.folder / "console.log").read_text()

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from harness import PICTURE, Service, wait_for
 
 from serving.client import Client
 
 
-def test_to_zero_and_back_from_zero(tmp_path: Path) -> None:
+@pytest.fixture
+def sleepy(tmp_path: Path) -> Iterator[Service]:
     pools = [{"name": "sleepy", "card": "cpu", "min_replicas": 0, "max_replicas": 1}]
     service = Service(tmp_path, I2V_POOLS=json.dumps(pools), I2V_SCALE_DOWN_AFTER_S="2")
     service.start()
-    assert service.replicas("Generator-sleepy") == []
-    with Client(service.url) as client:
+    yield service
+    service.kill_everything()
+
+
+def test_to_zero_and_back_from_zero(sleepy: Service) -> None:
+    assert sleepy.replicas("Generator-sleepy") == []
+    with Client(sleepy.url) as client:
         video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
-        wait_for(lambda: client.retrieve(video["id"])["status"] == "completed", 120, service.console)
-        wait_for(lambda: not service.replicas("Generator-sleepy"), 60, service.console)
+        wait_for(lambda: client.retrieve(video["id"])["status"] == "completed", 120, sleepy.console)
+        wait_for(lambda: not sleepy.replicas("Generator-sleepy"), 60, sleepy.console)
         assert client.ready()
-    service.stop()

@@ -63,9 +63,8 @@ def test_every_process_dies_in_mid_job(own: Service) -> None:
         assert_completed_once(own, client, waiting, attempt=1)
 
 
-def test_stopping_charges_no_attempt_and_leaves_no_process(tmp_path: Path) -> None:
-    service = Service(tmp_path)
-    service.start()
+def test_stopping_charges_no_attempt_and_leaves_no_process(own: Service) -> None:
+    service = own
     with Client(service.url) as client:
         video = submit_and_reach_the_model(client)
         assert service.stop(signal.SIGINT) == 0
@@ -82,7 +81,9 @@ def test_serve_run_is_the_whole_deployment(tmp_path: Path) -> None:
     (tmp_path / "serve_config.yaml").write_text(config)
     del service.environment["I2V_PORT"]
     service.start(str(Path(sys.executable).parent / "serve"), "run", "serve_config.yaml")
-    with Client(service.url) as client:
-        video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
-        assert_completed_once(service, client, video, attempt=1)
-    service.kill_everything()
+    try:
+        with Client(service.url) as client:
+            video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
+            assert_completed_once(service, client, video, attempt=1)
+    finally:
+        service.kill_everything()

@@ -47,7 +47,7 @@ def test_a_short_lease_is_renewed_before_it_ends(store: JobStore, job: Job) -> N
     with JobLease(store, job, lease_s=1.5) as lease:
         for _ in range(10):
             time.sleep(0.2)
-            assert not store.claimable(job.model)
+            assert not store.claimable("default", job.model)
         assert not lease.should_stop()
 
 
