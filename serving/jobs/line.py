@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     union_all,
 )
@@ -34,6 +35,9 @@ OFFERED = 96
 """Heads that one claim looks at, and as many again where a queue is crowded; each costs some ten microseconds."""
 LEAST_OWNERS = 8
 """Owners of each queue that it looks at, however many queues there are."""
+
+# Written out: PostgreSQL's generic plan takes a limit that is a parameter for a tenth of all rows, and reads them all.
+_ONE = literal_column("1", Integer)
 
 
 class Turns:
@@ -113,7 +117,7 @@ def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Sele
         line = select(*columns).where(*_waiting(table), table.c.queue == queue, owner)
         if without_taken:
             line = line.where(table.c.id.not_in(bindparam("taken", expanding=True)))
-        return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(1)
+        return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(_ONE)
 
     begins = [
         first(jobs, bindparam(f"queue_{number}", type_=Text), jobs.c.owner >= bindparam(f"start_{number}", type_=Text))
@@ -134,7 +138,7 @@ def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Sele
 @functools.cache
 def _queues_statement() -> Select[Any]:
     def following(table: FromClause, *beyond: ColumnElement[bool]) -> Select[Any]:
-        return select(table.c.queue).where(*_waiting(table), *beyond).order_by(table.c.queue).limit(1)
+        return select(table.c.queue).where(*_waiting(table), *beyond).order_by(table.c.queue).limit(_ONE)
 
     found: CTE = select(following(jobs).subquery()).cte("queues", recursive=True)
     other = jobs.alias("other")
