@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     union_all,
 )
@@ -34,6 +35,9 @@ OFFERED = 96
 """Heads that one claim looks at, and as many again where a queue is crowded; each costs some ten microseconds."""
 LEAST_OWNERS = 8
 """Owners of each queue that it looks at, however many queues there are."""
+
+# Written out: PostgreSQL's generic plan takes a limit that is a parameter for a tenth of all rows, and reads them all.
+_ONE = literal_column("1", Integer)
 
 
 class Turns:
@@ -109,32 +113,32 @@ def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Sele
     """
 
     def first(table: FromClause, queue: ColumnElement[str], owner: ColumnElement[bool]) -> Select[Any]:
-        columns = (table.c.seq, table.c.queue, table.c.owner)
-        line = select(*columns).where(*_waiting(table), table.c.queue == queue, owner)
+        line = select(table.c.seq).where(*_waiting(table), table.c.queue == queue, owner)
         if without_taken:
             line = line.where(table.c.id.not_in(bindparam("taken", expanding=True)))
-        return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(1)
+        return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(_ONE)
 
-    begins = [
-        first(jobs, bindparam(f"queue_{number}", type_=Text), jobs.c.owner >= bindparam(f"start_{number}", type_=Text))
-        for number in range(queues)
-    ]
-    begin = union_all(*(select(one.subquery()) for one in begins)).subquery()
-    found = select(begin, literal(1).label("nth")).cte("heads", recursive=True)
-    other = jobs.alias("other")
-    following = first(other, found.c.queue, other.c.owner > found.c.owner).with_only_columns(other.c.seq)
-    leap = jobs.c.seq == following.correlate(found).scalar_subquery()
-    step = select(jobs.c.seq, jobs.c.queue, jobs.c.owner, found.c.nth + 1).select_from(found.join(jobs, leap))
-    found = found.union_all(step.where(found.c.nth < bindparam("most", type_=Integer)))
     estimate_s = func.coalesce(jobs.c.estimates[pool].as_float(), jobs.c.estimate_s).label("estimate_s")
     columns = (jobs.c.id, jobs.c.queue, jobs.c.owner, jobs.c.rank, estimate_s, jobs.c.deadline)
-    return select(*columns).join(found, jobs.c.seq == found.c.seq).order_by(found.c.nth)
+    begins = [
+        first(jobs, bindparam(f"queue_{number}", type_=Text), jobs.c.owner >= bindparam(f"start_{number}", type_=Text))
+        .with_only_columns(*columns, literal(1).label("nth"))
+        .subquery()
+        for number in range(queues)
+    ]
+    found = select(union_all(*map(select, begins)).subquery()).cte("heads", recursive=True)
+    other = jobs.alias("other")
+    following = first(other, found.c.queue, other.c.owner > found.c.owner)
+    leap = jobs.c.seq == following.correlate(found).scalar_subquery()
+    step = select(*columns, found.c.nth + 1).select_from(found.join(jobs, leap))
+    found = found.union_all(step.where(found.c.nth < bindparam("most", type_=Integer)))
+    return select(*(found.c[column.name] for column in columns)).order_by(found.c.nth)
 
 
 @functools.cache
 def _queues_statement() -> Select[Any]:
     def following(table: FromClause, *beyond: ColumnElement[bool]) -> Select[Any]:
-        return select(table.c.queue).where(*_waiting(table), *beyond).order_by(table.c.queue).limit(1)
+        return select(table.c.queue).where(*_waiting(table), *beyond).order_by(table.c.queue).limit(_ONE)
 
     found: CTE = select(following(jobs).subquery()).cte("queues", recursive=True)
     other = jobs.alias("other")
