@@ -40,6 +40,7 @@ def generate_locally(
 
     Raises:
         I2VError: the picture, a parameter, the weights, the card or FFmpeg is at fault.
+        OSError: `path` cannot be written; known before any work is done.
     """
     on_stage("preprocessing", 0, 0)
     weights = locate(model, revision)
@@ -49,6 +50,7 @@ def generate_locally(
     prepared = prepare(picture, parameters, profile)
     request = request.model_copy(update={"width": prepared.width, "height": prepared.height})
     timings = {"preprocess": time.perf_counter() - began}
+    aside = _aside(path)
     on_stage("loading", 0, 0)
     began = time.perf_counter()
     pipeline = Pipeline.load(weights, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -71,8 +73,6 @@ def generate_locally(
     )
     on_stage("encoding", 0, 0)
     began = time.perf_counter()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
     try:
         encode(clip.frames, request.fps, aside, request.format, recipe=recipe)
         os.replace(aside, path)
@@ -80,3 +80,12 @@ def generate_locally(
         aside.unlink(missing_ok=True)
     timings["encode"] = time.perf_counter() - began
     return recipe | {"timings_s": timings}, [*prepared.warnings, *advice(request, profile)]
+
+
+def _aside(path: Path) -> Path:
+    """Where the clip is written until it is whole; raises OSError where nothing can be written there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.part")
+    aside.touch()
+    aside.unlink()
+    return aside

@@ -11,7 +11,7 @@ from harness import PICTURE, wait_for
 from ray_nodes import RayNodes
 
 from serving.client import Client
-from serving.encoding import probe
+from serving.clip import probe
 from serving.jobs.job import Job, JobStatus
 from serving.jobs.store import JobStore, open_store
 from serving.storage import S3Storage

@@ -55,7 +55,7 @@ def test_plain_lines_say_the_same() -> None:
         ("I2V_OUTPUT_DIR", "/proc/clips", "output_dir", "No such file"),
         ("I2V_MODEL", "/nowhere/model", "weights", "two ways"),
         ("I2V_MODEL", "ali-vilab/i2vgen-xl", "weights", "hf download ali-vilab/i2vgen-xl"),
-        ("I2V_DATABASE_URL", "postgresql+psycopg://127.0.0.1:1/none", "database", "storage"),
+        ("I2V_DATABASE_URL", "oracle://127.0.0.1/none", "database", "oracle"),
         ("I2V_DISK_RESERVE_BYTES", str(2**60), "disk", "free"),
         ("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg", "ffmpeg", "ffmpeg"),
     ],
@@ -99,7 +99,7 @@ def test_bad_settings_are_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_generate_in_one_process(folder: Path) -> None:
-    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--json", "-o", "deep/clip.gif"]
+    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--json", "-o", "deep/CLIP.GIF"]
     result = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)
@@ -108,7 +108,7 @@ def test_generate_in_one_process(folder: Path) -> None:
     assert read_recipe(clip) is not None
     assert answer["recipe"]["parameters"]["seed"] == 5
     assert {"preprocess", "load", "condition", "denoise", "decode", "encode"} == set(answer["recipe"]["timings_s"])
-    assert [path.name for path in clip.parent.iterdir()] == ["clip.gif"]
+    assert [path.name for path in clip.parent.iterdir()] == ["CLIP.GIF"]
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,6 @@ def test_what_was_given_is_shown_as_it_was_given(given: str) -> None:
     result = runner.invoke(app, ["generate", str(PICTURE), "pan left", "--local", "--size", given])
     assert result.exit_code == 1
     assert f"size: {given} given" in result.stderr
-
-
-def test_the_format_follows_the_suffix_in_either_case(folder: Path) -> None:
-    options = ["--local", "--num-inference-steps", "4", "-o", "CLIP.GIF"]
-    result = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
-    assert result.exit_code == 0, result.output
-    assert probe(folder / "CLIP.GIF").codec == "gif"
 
 
 def test_a_folder_as_output_is_refused_before_any_work(folder: Path) -> None:
