@@ -23,4 +23,5 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
 	$(BIN)/python -m pytest tests/integration tests/gpu
