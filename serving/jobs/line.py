@@ -32,8 +32,7 @@ from serving.jobs.tables import jobs
 from serving.scheduling.queueing import Head
 
 OFFERED = 64
-"""Heads that one claim looks at, and as many again where a queue is crowded; each costs some
-20 microseconds."""
+"""Heads that one claim looks at, and as many again where queues are crowded; each costs some 20 microseconds."""
 LEAST_OWNERS = 4
 """Owners of each queue that it looks at, however many queues there are."""
 
