@@ -3,9 +3,9 @@
     python -m loadtest.claims [--jobs 10000] [--owners 1,20,1000] [--postgresql postgresql+psycopg://user@host/EMPTY]
 
 SQLite runs in a new temporary folder. The PostgreSQL database must be empty, and is left full. A call's figure is
-its whole time; "flush" is the median time of one flush of a small write to that folder's disk, which each SQLite write
-waits for at least once. `--no-flush` asks both databases not to wait for the disk, which shows the rest. The first
-calls of each kind, in which statements are compiled, are not counted.
+its whole time; "flush" is the median time of one flush of a small write to that folder's disk, which each SQLite
+write waits for at least once. `--no-flush` asks both databases not to wait for the disk, which shows the rest. The
+first calls of each kind, in which statements are compiled, are not counted.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
 from serving.scheduling.queueing import Head
 
-OFFERED = 96
-"""Heads that one claim looks at, and as many again where a queue is crowded; each costs some ten microseconds."""
-LEAST_OWNERS = 8
+OFFERED = 64
+"""Heads that one claim looks at, and as many again where queues are crowded; each costs some 20 microseconds."""
+LEAST_OWNERS = 4
 """Owners of each queue that it looks at, however many queues there are."""
 
 # Written out: PostgreSQL's generic plan takes a limit that is a parameter for a tenth of all rows, and reads them all.
