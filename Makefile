@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test
+.PHONY: install demo serve test test-cluster
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -24,4 +24,8 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
-	$(BIN)/python -m pytest tests/integration tests/gpu
+	$(BIN)/python -m pytest tests/integration tests/gpu --ignore tests/integration/test_nodes.py
+
+# Three Ray nodes, PostgreSQL and an S3 server; one node is killed. Two minutes by itself.
+test-cluster: install
+	$(BIN)/python -m pytest tests/integration/test_nodes.py
