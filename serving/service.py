@@ -142,7 +142,7 @@ class VideoService:
         return await asyncio.to_thread(self._store.get, video_id)
 
     async def queue_position(self, job: Job) -> int | None:
-        """How many jobs go before this one; None once it has left the queue."""
+        """Its place in line, 1 for the next; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
         return await asyncio.to_thread(self._store.queue_position, job.id)

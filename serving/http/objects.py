@@ -67,7 +67,7 @@ class DeletedVideo(BaseModel):
 
 
 def video(job: Job, queue_position: int | None = None) -> Video:
-    """`job` as the wire's Video; `queue_position` counts the jobs before it."""
+    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next."""
     request = job.request
     result = job.result or {}
     error = None
