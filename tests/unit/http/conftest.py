@@ -23,6 +23,12 @@ from serving.storage import open_storage
 from serving.testing import InMemoryMetrics
 
 
+def served(pool: PoolSettings) -> ServedPool:
+    model = pool.model or BUILTIN
+    least = 1 if pool.min_replicas is None else pool.min_replicas
+    return ServedPool(pool, model, profile_for(model), least, pool.max_replicas or max(least, 1))
+
+
 @pytest.fixture
 def make_api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Callable[..., Api]]:
     """Makes the application, with settings over the tests' own; all of one test share a job store."""
@@ -44,7 +50,7 @@ def make_api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Callable[..., A
             metrics = InMemoryMetrics()
             service = VideoService(
                 settings=settings,
-                pools=(ServedPool(PoolSettings(), BUILTIN, profile_for(BUILTIN)),),
+                pools=tuple(served(pool) for pool in settings.pools),
                 store=sqlite_store,
                 pictures=open_storage(settings.pictures),
                 outputs=outputs,
