@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from serving.scheduling.queueing import Head, Usage, choose, faded
 
 LOOKS = 20_000
-"""Heads that one forecast looks at, some 3 microseconds each; of longer lines a card takes several jobs at once."""
+"""Heads that one forecast looks at, some 2 microseconds each; of longer lines a card takes several jobs at once."""
 MOST_LINES = 64
 """Lines that are told apart by owner; beyond, all owners count as one."""
 _MINE = "~"  # after every number, and so after a job of the same rank
@@ -135,13 +135,31 @@ class _Pool:
 
 
 def _lines(waiting: Iterable[Stretch], job: Stretch) -> list[_Line]:
-    stretches: Sequence[Stretch] = list(waiting)
+    stretches = list(waiting)
     if len({_group(one) for one in stretches}) > MOST_LINES:
-        stretches = [replace(one, owner=job.owner) for one in stretches]
+        sides: dict[object, list[Stretch]] = {}
+        for one in stretches:
+            sides.setdefault((one.fit, one.priority, one.deadline is None, one.rank <= job.rank), []).append(one)
+        stretches = [_joined(side, job.owner) for side in sides.values()]
     groups: dict[object, list[Stretch]] = {}
     for one in stretches:
         groups.setdefault(_group(one), []).append(one)
     return [_Line(group) for group in groups.values()]
+
+
+def _joined(stretches: list[Stretch], owner: str) -> Stretch:
+    """All of them as one; they are of one kind."""
+    jobs = sum(one.jobs for one in stretches)
+    deadlines = [one.deadline * one.jobs for one in stretches if one.deadline is not None]
+    return replace(
+        stretches[0],
+        owner=owner,
+        rank=min(one.rank for one in stretches),
+        jobs=jobs,
+        estimate_s=sum(one.estimate_s for one in stretches),
+        seconds={pool: sum(one.seconds.get(pool, one.estimate_s) for one in stretches) for pool in stretches[0].fit},
+        deadline=sum(deadlines) / jobs if deadlines else None,
+    )
 
 
 def _group(one: Stretch) -> tuple[frozenset[str], str, str, bool]:

@@ -110,7 +110,9 @@ def test_work_whose_pools_are_not_known_may_go_to_any() -> None:
 
 
 def test_a_long_line_is_taken_several_at_a_time() -> None:
-    found = on("large", line(20_000), *(line(1, owner=str(n)) for n in range(MOST_LINES)), free=(0.0,) * 8)
+    abandoned = replace(line(), fit=frozenset(), seconds={"gone": 10.0})
+    crowd = [line(owner=str(n)) for n in range(MOST_LINES)]
+    found = on("large", line(20_000), *crowd, replace(abandoned, seconds={}), abandoned, free=(0.0,) * 8)
     assert found == pytest.approx(20_000 * 10.0 / 8, rel=0.02)
 
 
