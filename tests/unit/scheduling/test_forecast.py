@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from queue_simulation import Arrival, simulate
 
 from serving.scheduling.forecast import MOST_LINES, Cards, Stretch, starts
-from serving.scheduling.queueing import DELAY_S, PATIENCE, QUANTUM_S, Usage, rank
+from serving.scheduling.queueing import DELAY_S, HALF_LIFE_S, PATIENCE, QUANTUM_S, Usage, rank
 
 NOW = 1e9
 SMALL, LARGE, BOTH = frozenset({"small"}), frozenset({"large"}), frozenset({"small", "large"})
@@ -83,6 +83,11 @@ def test_what_was_served_lately_counts() -> None:
     assert waits == [90.0, pytest.approx(QUANTUM_S, abs=10.0)]
 
 
+def test_what_was_served_is_forgotten_while_the_job_waits() -> None:
+    cards = Cards("large", (4 * HALF_LIFE_S,), Usage(by_owner={"a": 2.5 * QUANTUM_S}))
+    assert starts([cards], [line(9, 20.0, owner="b")], mine(), NOW)["large"] == 4 * HALF_LIFE_S
+
+
 def test_a_large_card_does_first_what_only_it_can_hold() -> None:
     waiting = line(2, 30.0, fit=LARGE)
     assert starts(IDLE, [waiting], mine(), NOW) == {"small": 0.0, "large": 60.0}
@@ -112,7 +117,8 @@ def test_work_whose_pools_are_not_known_may_go_to_any() -> None:
 def test_a_long_line_is_taken_several_at_a_time() -> None:
     abandoned = replace(line(), fit=frozenset(), seconds={"gone": 10.0})
     crowd = [line(owner=str(n)) for n in range(MOST_LINES)]
-    found = on("large", line(20_000), *crowd, replace(abandoned, seconds={}), abandoned, free=(0.0,) * 8)
+    others = [replace(abandoned, seconds={}), abandoned, line(500, 100.0)]
+    found = on("large", line(20_000), *crowd, *others, free=(0.0,) * 8)
     assert found == pytest.approx(20_000 * 10.0 / 8, rel=0.02)
 
 
