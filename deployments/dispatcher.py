@@ -15,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
-from deployments.pools import bounds, deployment_of
+from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
 from serving.errors import I2VError, WorkerCrashed
@@ -23,10 +23,9 @@ from serving.jobs.job import Job
 from serving.jobs.worker import Worker
 from serving.logs import about
 from serving.metrics import ATTEMPTS, FAILURES, WAIT_SECONDS
+from serving.pools import ServedPool
 from serving.retention import Policy, Reaper
-from serving.scheduling.capacity import Target
-from serving.service import ServedPool
-from serving.sizing import Sizer
+from serving.sizing import Sizer, target
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.1
@@ -56,10 +55,9 @@ class Dispatcher:
         ]
         self._loops.append(asyncio.get_running_loop().create_task(self._keep_gauges()))
         policy = Policy(self._settings.retention_s, self._settings.record_s)
-        limits = {pool.settings.name: bounds(pool.settings, wiring.gpus) for pool in wiring.pools}
-        target = Target(self._settings.target_wait_s, 10 * self._settings.target_wait_s)
-        self._sizer = Sizer(self._store, wiring.pools, limits, target, self._settings.scale_down_after_s)
-        self._wanted = {name: least for name, (least, _) in limits.items()}
+        aim = target(self._settings)
+        self._sizer = Sizer(self._store, wiring.pools, aim, self._settings.scale_down_after_s)
+        self._wanted = {pool.name: pool.least for pool in wiring.pools}
         self._loops.append(asyncio.get_running_loop().create_task(self._size()))
         self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
         self._loops.append(asyncio.get_running_loop().create_task(self._reap()))

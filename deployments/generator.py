@@ -24,8 +24,8 @@ from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.worker import Worker
 from serving.logs import about
+from serving.pools import ServedPool
 from serving.rendering import Rendered, Renderer
-from serving.service import ServedPool
 
 logger = logging.getLogger(__name__)
 HANDOVERS = 3

@@ -6,22 +6,22 @@ from typing import Any
 
 from deployments.wiring import Wiring
 from serving.errors import ConfigurationInvalid
+from serving.pools import ServedPool
 from serving.presets import BUILTIN, PUBLISHED, profile_for
 from serving.scheduling.cards import CARDS
-from serving.service import ServedPool
 from serving.settings import AUTO, PoolSettings, Settings
 
 CPU = CARDS["cpu"].name
 
 
 def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
-    """Every pool with its model decided, in a cluster that has `gpus` GPUs."""
+    """Every pool with its model and its bounds decided, in a cluster that has `gpus` GPUs."""
     decided = []
     for pool in settings.pools:
         model = pool.model or settings.model
         if model == AUTO:
             model = PUBLISHED if on_gpu(pool, gpus) else BUILTIN
-        decided.append(ServedPool(pool, model, profile_for(model)))
+        decided.append(ServedPool(pool, model, profile_for(model), *bounds(pool, gpus)))
     models: dict[str, str] = {}
     for served in decided:
         if models.setdefault(served.profile.name, served.model) != served.model:

@@ -10,7 +10,7 @@ from deployments.metrics import RayMetrics
 from serving.jobs.store import JobStore, open_store
 from serving.logs import log_to, show_on_console
 from serving.metrics import Metrics
-from serving.service import ServedPool
+from serving.pools import ServedPool
 from serving.settings import Settings
 from serving.storage import Storage, open_storage
 

@@ -27,9 +27,11 @@ from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore, open_store
 from serving.jobs.tables import jobs, row_of
 from serving.request import VideoRequest
+from serving.scheduling.forecast import Cards, starts
 
 MODEL = "i2vgen-xl"
 WARM_UP = 30
+POOLS = ("h100", "rtx4090", "rtx3060")
 # Seconds by pool, and how many jobs of a hundred have them: sizes that two, one and three classes of card can hold.
 KINDS: tuple[tuple[int, dict[str, float]], ...] = (
     (60, {"rtx3060": 126.0, "rtx4090": 30.0, "h100": 6.4}),
@@ -105,7 +107,7 @@ def timed(store: JobStore, calls: int, owners: int) -> Iterator[tuple[str, list[
     completions: list[float] = []
     polls: list[float] = []
     for number in range(WARM_UP + calls):
-        pool = ("h100", "rtx4090", "rtx3060")[number % 3]
+        pool = POOLS[number % 3]
         with clocked(polls):
             store.claimable(pool, MODEL)
         with clocked(claims):
@@ -128,6 +130,10 @@ def timed(store: JobStore, calls: int, owners: int) -> Iterator[tuple[str, list[
     yield "insert bounded", repeated(insert_bounded, calls)
     yield "queue_position", repeated(lambda number: store.queue_position(newest[number].id), calls)
     yield "backlog", repeated(lambda _: store.backlog(), calls)
+    yield "outlook", repeated(lambda _: store.outlook(MODEL, POOLS, KINDS[0][1], owner="owner-0"), calls)
+    seen = store.outlook(MODEL, POOLS, KINDS[0][1], owner="owner-0")
+    cards = [Cards(pool, (0.0,) * 4, seen.usage[pool]) for pool in POOLS]
+    yield "forecast", repeated(lambda _: starts(cards, seen.waiting, seen.job, seen.now), calls)
 
 
 def repeated(call: Callable[[int], Any], times: int) -> list[float]:

@@ -1,9 +1,11 @@
-"""The `i2v` command, a client of the HTTP API: generate, doctor. Knows nothing of Ray."""
+"""The `i2v` command, a client of the HTTP API: generate, quote, doctor. Knows nothing of Ray."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +15,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from serving.client import ApiError, Client, Video
+from serving.client import ApiError, Client, Quote, Video
+from serving.clip_options import Fields, asks_for_a_clip
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
@@ -27,6 +31,9 @@ err = Console(stderr=True, highlight=False)
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Picture = Annotated[Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)]
+Prompt = Annotated[str, typer.Argument(help="What should move, and how, in English.")]
+Server = Annotated[str | None, typer.Option(help="The service's address; I2V_SERVER, else this machine.")]
 
 
 # Retries show in the progress, not as log lines between them.
@@ -38,52 +45,26 @@ def default_server() -> str:
 
 
 @app.command()
+@asks_for_a_clip
 def generate(
-    picture: Annotated[
-        Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)
-    ],
-    prompt: Annotated[str, typer.Argument(help="What should move, and how, in English.")],
+    picture: Picture,
+    prompt: Prompt,
+    fields: Fields,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where the clip goes; clip.mp4 by default.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model of the service; with --local a hub name, folder or builtin.")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="preview, standard, high or extreme.")] = None,
-    resolution: Annotated[str | None, typer.Option(help="Area class, such as 512p.")] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels, instead of --resolution.")] = None,
-    aspect_ratio: Annotated[str | None, typer.Option(help="WIDTH:HEIGHT; the picture's own by default.")] = None,
-    fit: Annotated[str | None, typer.Option(help="crop (default) or pad.")] = None,
-    num_frames: Annotated[int | None, typer.Option(help="Frames in the clip.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Length, instead of --num-frames.")] = None,
-    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
-    num_inference_steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="Guidance; 1.0 turns it off.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What should not appear.")] = None,
-    seed: Annotated[int | None, typer.Option(help="0 to 2**63 - 1; random by default.")] = None,
-    format: Annotated[str | None, typer.Option(help="mp4, webm or gif; by the output's suffix by default.")] = None,
-    server: Annotated[str | None, typer.Option(help="The service's address; I2V_SERVER, else this machine.")] = None,
+    server: Server = None,
     local: Annotated[bool, typer.Option("--local", help="Generate in this process, without a service.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn PICTURE and PROMPT into a clip."""
-    path = output or Path(f"clip.{format or 'mp4'}")
-    fields = {
+    path = output or Path(f"clip.{fields['format'] or 'mp4'}")
+    suffix = path.suffix[1:].lower()
+    model = fields["model"]
+    fields |= {
         "prompt": prompt,
         "model": None if local else model,
-        "preset": preset,
-        "resolution": resolution,
-        "size": size,
-        "aspect_ratio": aspect_ratio,
-        "fit": fit,
-        "num_frames": num_frames,
-        "seconds": seconds,
-        "fps": fps,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "negative_prompt": negative_prompt,
-        "seed": seed,
-        "format": format or (suffix if (suffix := path.suffix[1:].lower()) in ENCODERS else "mp4"),
+        "format": fields["format"] or (suffix if suffix in ENCODERS else "mp4"),
     }
     if path.is_dir():
         raise fail(
@@ -102,9 +83,31 @@ def generate(
     if as_json:
         out.print_json(json.dumps(result))
         return
-    for warning in result["warnings"]:
-        err.print(f"[yellow]warning[/] {escape(warning)}")
+    _warn(result["warnings"])
     out.print(result["path"], soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
+@asks_for_a_clip
+def quote(
+    picture: Picture,
+    prompt: Prompt,
+    fields: Fields,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a clip of PICTURE and PROMPT would cost, where it would run, and when; nothing is queued."""
+    try:
+        with Client(server or default_server()) as client:
+            found = client.quote(picture, {"prompt": prompt, **fields})
+    except ApiError as error:
+        raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
+    except OSError as error:
+        raise fail(str(error), code="file_error", param=None, as_json=as_json) from None
+    if as_json:
+        out.print_json(json.dumps(found))
+        return
+    _show_quote(found)
 
 
 @app.command()
@@ -193,6 +196,39 @@ def _progress() -> Progress:
         TextColumn("{task.percentage:>3.0f}%"),
     )
     return Progress(*columns, TimeElapsedColumn(), console=err, transient=True)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        err.print(f"[yellow]warning[/] {escape(warning)}")
+
+
+def _show_quote(found: Quote) -> None:
+    _warn(found["warnings"])
+    table = Table("pool", "card", "memory", "plan", "GPU seconds", "starts in", "finishes in", title=_title(found))
+    for pool in found["pools"]:
+        has = "" if pool["memory_gib"] is None else f" of {pool['memory_gib']:g}"
+        memory = f"{pool['memory_needed_gib']:g}{has} GiB"
+        plan = pool["plan"]
+        how = f"{plan['name']}, decodes {plan['decode_chunk']} at once" if plan else pool["reason"]
+        name = f"{pool['name']} (asleep)" if pool["cold"] else pool["name"]
+        times = (_seconds(pool[key]) for key in ("gpu_seconds", "starts_in_s", "finishes_in_s"))
+        table.add_row(name, escape(pool["card"]), memory, how, *times)
+    out.print(table)
+    queue = found["queue"]
+    out.print(f"{queue['jobs']} jobs wait, {queue['gpu_seconds']:g} GPU seconds", highlight=False)
+    if not found["admitted"]:
+        err.print(f"[yellow]not now[/] {escape(found['refusal']['message'])}", soft_wrap=True)
+
+
+def _title(found: Quote) -> str:
+    done = time.strftime("%H:%M:%S", time.localtime(found["finishes_at"]))
+    clip = f"{found['size']}, {found['num_frames']} frames"
+    return f"{clip}: {found['gpu_seconds']:g} GPU seconds on {found['pool']}, done about {done}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:g} s"
 
 
 def _show(progress: Progress, task: TaskID, video: Video) -> None:

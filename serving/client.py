@@ -1,4 +1,4 @@
-"""A client of the HTTP API: submit, follow, download, cancel. Knows nothing of what runs behind it."""
+"""A client of the HTTP API: submit, quote, follow, download, cancel. Knows nothing of what runs behind it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ POLL_AFTER = "openai-poll-after-ms"
 RETRIED = (408, 429, 502, 503, 504)
 
 Video = dict[str, Any]
+Quote = dict[str, Any]
 
 
 class ApiError(Exception):
@@ -50,11 +51,11 @@ class Client:
 
     def submit(self, picture: Path, fields: Mapping[str, object]) -> Video:
         """Submit `picture` with the API's fields; None values are left out."""
-        form = {name: str(value) for name, value in fields.items() if value is not None}
-        with picture.open("rb") as file:
-            response = self._send("POST", "/v1/videos", data=form, files={"input_reference": file})
-        video: Video = response.json()
-        return video
+        return self._send_picture("/v1/videos", picture, fields)
+
+    def quote(self, picture: Path, fields: Mapping[str, object]) -> Quote:
+        """What `submit` with the same would cost, where it would run, and when; queues nothing."""
+        return self._send_picture("/v1/videos/quote", picture, fields)
 
     def retrieve(self, video_id: str) -> Video:
         video: Video = self._read(f"/v1/videos/{video_id}").json()
@@ -88,6 +89,12 @@ class Client:
             return self._http.get("/readyz", timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
+
+    def _send_picture(self, path: str, picture: Path, fields: Mapping[str, object]) -> dict[str, Any]:
+        form = {name: str(value) for name, value in fields.items() if value is not None}
+        with picture.open("rb") as file:
+            answer: dict[str, Any] = self._send("POST", path, data=form, files={"input_reference": file}).json()
+        return answer
 
     def _read(self, path: str, **options: Any) -> httpx.Response:
         for attempt in stamina.retry_context(on=_passing, attempts=10, timeout=60):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
 from serving.scheduling.cost import Shape
+from serving.scheduling.placement import Choices
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**63 - 1
@@ -160,6 +161,13 @@ def advice(request: VideoRequest, profile: ModelProfile) -> list[str]:
     """Warnings about legal values that rarely give good clips."""
     found = (row for row in profile.guidance_advice if row.applies(request.guidance_scale))
     return [f"guidance_scale {request.guidance_scale:g}: {row.warning}." for row in list(found)[:1]]
+
+
+def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
+    """What else could be asked for, in the clip's aspect."""
+    aspect = request.width / request.height
+    sizes = {name: target_size(side, aspect) for name, side in profile.resolutions.items()}
+    return Choices(int(profile.num_frames.low), sizes)
 
 
 def _explicit_size(parameters: VideoParameters, profile: ModelProfile) -> tuple[int, int]:

@@ -8,11 +8,16 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from serving.encoding import ENCODERS
 from serving.errors import (
+    I2VError,
     InvalidParameter,
+    MissingImage,
     ModelNotFound,
+    RateLimited,
+    ServerOverloaded,
     StorageUnavailable,
     VideoExpired,
     VideoFailed,
@@ -22,27 +27,19 @@ from serving.errors import (
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
-from serving.preprocessing import Prepared
+from serving.pools import ServedPool
+from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
-from serving.request import VideoParameters, VideoRequest, advice, resolve
+from serving.quoting import Quote, Quoter
+from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
 from serving.scheduling.cards import CARDS, recognise
-from serving.scheduling.placement import Pool, place
-from serving.settings import AUTO, PoolSettings, Settings
+from serving.scheduling.placement import Placement, Pool, place
+from serving.settings import AUTO, Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
-
-
-@dataclass(frozen=True)
-class ServedPool:
-    """A pool as deployed: its settings with the model decided."""
-
-    settings: PoolSettings
-    model: str
-    """Hub name, folder, or "builtin"."""
-    profile: ModelProfile
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,12 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self._quoter = Quoter(store, settings, pools)
+        self._bounds: dict[str, Any] = {
+            "max_waiting": settings.max_waiting_jobs,
+            "max_waiting_s": settings.max_waiting_s,
+            "max_owner_s": settings.max_owner_s,
+        }
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
@@ -91,16 +94,50 @@ class VideoService:
         profile = self._profile(parameters.model)
         draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
         prepared = await self._prepare(picture, parameters, profile)
-        request = draft.model_copy(update={"width": prepared.width, "height": prepared.height})
+        request = _sized(draft, prepared)
         warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, profile, prepared, warnings, owner)
+        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
 
-    def _enqueue(
-        self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...], owner: str
-    ) -> Job:
-        placement = place(request.shape, request.model, profile.cost, self._placeable())
-        if self._nearly_full():
-            raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
+    async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
+        """What `submit` would do with the same request now; nothing is queued or kept.
+
+        Args:
+            picture: may be left out where `size` or `aspect_ratio` says how large the clip is.
+
+        Raises:
+            BadRequest, ModelNotFound, UnsupportedMedia: as `submit` would; MissingImage where it cannot be left out.
+            ServiceUnavailable: the picture or the queue cannot be looked at.
+        """
+        profile = self._profile(parameters.model)
+        request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        if picture is not None:
+            prepared = await self._prepare(picture, parameters, profile)
+            request, about = _sized(request, prepared), prepared.warnings
+        elif parameters.size is None and parameters.aspect_ratio is None:
+            message = "the clip's size follows from the picture; send it, or say size or aspect_ratio"
+            raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
+        else:
+            about = ("No picture was sent; a submission looks at it, and may refuse it.",)
+        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+
+    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+        pools = self._placeable()
+        placement = self._place(request, pools)
+        refusal: I2VError | None = None
+        try:
+            self._check_disk()
+            self._store.check_room(owner, **self._bounds)
+        except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
+            refusal = error
+        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+
+    def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
+        profile = self.profiles[request.model]
+        return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
+
+    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+        placement = self._place(request, self._placeable())
+        self._check_disk()
         new = NewJob(
             request=request,
             picture_key=self._pictures.put_picture(prepared.png),
@@ -110,15 +147,14 @@ class VideoService:
             owner=owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
         )
-        job = self._store.insert(
-            new,
-            max_waiting=self._settings.max_waiting_jobs,
-            max_waiting_s=self._settings.max_waiting_s,
-            max_owner_s=self._settings.max_owner_s,
-        )
+        job = self._store.insert(new, **self._bounds)
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _check_disk(self) -> None:
+        if self._nearly_full():
+            raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
 
     def _nearly_full(self) -> bool:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
@@ -224,6 +260,10 @@ class VideoService:
         if self._nearly_full():
             reasons.append("The disk is nearly full.")
         return reasons
+
+
+def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
+    return request.model_copy(update={"width": prepared.width, "height": prepared.height})
 
 
 def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:

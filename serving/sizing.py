@@ -6,30 +6,36 @@ Knows nothing of Ray.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from serving.jobs.backlog import Backlog, Load
 from serving.jobs.store import JobStore
+from serving.pools import ServedPool
 from serving.scheduling.capacity import PoolState, Target, Waiting, replicas
 from serving.scheduling.cards import CARDS
-from serving.service import ServedPool
+from serving.settings import Settings
+
+
+def target(settings: Settings) -> Target:
+    return Target(settings.target_wait_s, 10 * settings.target_wait_s)
+
+
+def wanted(
+    pools: Sequence[ServedPool], backlog: Backlog, up: Mapping[str, int], aim: Target, also: Iterable[Waiting] = ()
+) -> dict[str, int]:
+    """Replicas by pool name for the backlog, and for what would wait `also`; `up` are those that run, by pool."""
+    states = [_state(pool, up.get(pool.name, 0), backlog) for pool in pools]
+    groups = [Waiting(group.seconds or _anywhere(pools, group.model, group.estimate_s)) for group in backlog.groups]
+    return replicas(states, [*groups, *also], aim)
 
 
 class Sizer:
     """Sizes pools from the waiting GPU-seconds; a card that is not needed any more is kept for `hold_s` seconds."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        pools: Sequence[ServedPool],
-        bounds: dict[str, tuple[int, int]],
-        target: Target,
-        hold_s: float,
-    ) -> None:
-        """`bounds` are each pool's least and most replicas."""
+    def __init__(self, store: JobStore, pools: Sequence[ServedPool], aim: Target, hold_s: float) -> None:
         self._store = store
         self._pools = pools
-        self._bounds = bounds
-        self._target = target
+        self._aim = aim
         self._hold_s = hold_s
         self._recent: deque[tuple[float, dict[str, int]]] = deque()
 
@@ -39,25 +45,18 @@ class Sizer:
         Raises:
             StorageUnavailable: the store is out of reach.
         """
-        backlog = self._store.backlog()
-        running = Counter(worker.pool for worker in self._store.workers(role="generator"))
-        states = [
-            self._state(
-                pool, running, backlog.running[pool.settings.name].jobs if pool.settings.name in backlog.running else 0
-            )
-            for pool in self._pools
-        ]
-        waiting = [Waiting(group.seconds or self._anywhere(group.model, group.estimate_s)) for group in backlog.groups]
-        self._recent.append((now, replicas(states, waiting, self._target)))
+        up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
+        self._recent.append((now, wanted(self._pools, self._store.backlog(), up, self._aim)))
         while self._recent[0][0] < now - self._hold_s:
             self._recent.popleft()
-        return {pool.settings.name: max(past[pool.settings.name] for _, past in self._recent) for pool in self._pools}
+        return {pool.name: max(past[pool.name] for _, past in self._recent) for pool in self._pools}
 
-    def _state(self, pool: ServedPool, running: Counter[str | None], busy: int) -> PoolState:
-        name = pool.settings.name
-        least, most = self._bounds[name]
-        card = CARDS.get(pool.settings.card, CARDS["cpu"])
-        return PoolState(name, card.memory_gib, least, most, running[name], min(busy, most))
 
-    def _anywhere(self, model: str, seconds: float) -> dict[str, float]:
-        return {pool.settings.name: seconds for pool in self._pools if pool.profile.name == model}
+def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:
+    card = CARDS.get(pool.settings.card, CARDS["cpu"])
+    busy = backlog.running.get(pool.name, Load(0, 0.0)).jobs
+    return PoolState(pool.name, card.memory_gib, pool.least, pool.most, up, min(busy, pool.most))
+
+
+def _anywhere(pools: Sequence[ServedPool], model: str, seconds: float) -> dict[str, float]:
+    return {pool.name: seconds for pool in pools if pool.profile.name == model}

@@ -11,8 +11,9 @@ import pytest
 
 from serving.http.app import create_app
 from serving.metrics import TABLE
+from serving.pools import ServedPool
 from serving.presets import BUILTIN, profile_for
-from serving.service import ServedPool, VideoService
+from serving.service import VideoService
 from serving.settings import PoolSettings, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +70,7 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) == targets
 
 
-@pytest.mark.parametrize("verb", ["serve", "generate", "doctor", "demo"])
+@pytest.mark.parametrize("verb", ["serve", "generate", "quote", "doctor", "demo"])
 def test_every_command_explains_itself_and_has_json(verb: str) -> None:
     assert f"`i2v {verb}" in README
     shown = subprocess.run(

@@ -14,16 +14,14 @@ import torch
 from serving.engine import card
 from serving.engine.sampler import ShouldStop
 from serving.errors import Cancelled, GenerationFailed
-
-MAX_CHUNK = 4  # so that even 1024p decodes within 6 GiB, and a cancelled job ends soon
-_HEADROOM = 0.8
+from serving.scheduling.plans import DECODING_SHARE, MAX_CHUNK
 
 
 def chunk_for(vae: Any, width: int, height: int) -> int:
     """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster."""
     if vae.device.type != "cuda":
         return 1
-    room = int(card.free_bytes(vae.device) * _HEADROOM / bytes_per_frame(vae, width, height))
+    room = int(card.free_bytes(vae.device) * DECODING_SHARE / bytes_per_frame(vae, width, height))
     return max(1, min(MAX_CHUNK, room))
 
 

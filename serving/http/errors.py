@@ -39,7 +39,7 @@ class Refusal(BaseModel):
     error: ErrorObject
 
 
-def error_object(error: I2VError) -> dict[str, object]:
+def error_object(error: I2VError) -> dict[str, dict[str, str | None]]:
     """The wire's error: message, type, code, param."""
     fallback = "server_error" if error.status >= 500 else "invalid_request_error"
     return {

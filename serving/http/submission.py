@@ -37,8 +37,23 @@ async def read_submission(request: Request, *, max_bytes: int, timeout_s: float)
     """The parameters and the picture of one submission.
 
     Raises:
+        MissingImage: there is no picture.
+        Whatever `read_parameters` raises.
+    """
+    parameters, picture = await read_parameters(request, max_bytes=max_bytes, timeout_s=timeout_s)
+    if picture is None:
+        raise MissingImage(param=PICTURE)
+    return parameters, picture
+
+
+async def read_parameters(
+    request: Request, *, max_bytes: int, timeout_s: float
+) -> tuple[VideoParameters, bytes | None]:
+    """The parameters, and the picture where there is one.
+
+    Raises:
         InvalidRequest, InvalidPrompt, InvalidParameter, UnsupportedContentType, RequestTooLarge, RequestTimedOut,
-        MissingImage, AmbiguousImage, InvalidDataUrl, UrlNotAllowed: naming the field at fault.
+        AmbiguousImage, InvalidDataUrl, UrlNotAllowed: naming the field at fault.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     limited = Request(request.scope, _limited(request, max_bytes))
@@ -75,7 +90,7 @@ def _limited(request: Request, max_bytes: int) -> Callable[[], Any]:
     return receive
 
 
-async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParameters, bytes]:
+async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParameters, bytes | None]:
     try:
         form = await request.form(max_files=8, max_fields=MAX_FIELDS, max_part_size=max_bytes)
     except HTTPException as error:
@@ -101,7 +116,7 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
     return _parameters(values, strict=False), _only(pictures)
 
 
-def _from_json(body: bytes) -> tuple[VideoParameters, bytes]:
+def _from_json(body: bytes) -> tuple[VideoParameters, bytes | None]:
     try:
         values = json.loads(body, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -156,12 +171,10 @@ def _from_url(url: str) -> bytes:
         raise InvalidDataUrl(f"{PICTURE}: the data URL's base64 is damaged.", param=PICTURE) from None
 
 
-def _only(pictures: list[bytes]) -> bytes:
-    if not pictures:
-        raise MissingImage(param=PICTURE)
+def _only(pictures: list[bytes]) -> bytes | None:
     if len(pictures) > 1:
         raise AmbiguousImage(f"{PICTURE}: {len(pictures)} pictures given; one is allowed.", param=PICTURE)
-    return pictures[0]
+    return pictures[0] if pictures else None
 
 
 def _add(values: dict[str, Any], name: str, value: Any) -> None:

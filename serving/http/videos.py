@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from serving.http.content import content_response
 from serving.http.objects import DeletedVideo, Video, VideoList, poll_after_ms, video
-from serving.http.submission import PICTURE, read_submission
+from serving.http.quotes import VideoQuote, video_quote
+from serving.http.submission import PICTURE, read_parameters, read_submission
 from serving.jobs.job import Job
 from serving.request import VideoParameters
 from serving.service import VideoService
@@ -30,6 +31,22 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
         )
         return await answer(await service.submit(parameters, picture), response)
+
+    @router.post(
+        "/quote",
+        openapi_extra={"requestBody": _submission_schema(picture_required=False)},
+        summary="What a submission would cost, where it would run, and when; queues nothing",
+    )
+    async def quote(request: Request) -> VideoQuote:
+        """The picture may be left out where `size` or `aspect_ratio` says how large the clip is.
+
+        A request that could never be taken is refused as by a submission; one that the full queue would refuse just
+        now is answered, with `admitted` false.
+        """
+        parameters, picture = await read_parameters(
+            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
+        )
+        return video_quote(await service.quote(parameters, picture))
 
     @router.get("", summary="List videos")
     async def list_videos(
@@ -63,19 +80,14 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     return router
 
 
-def _submission_schema() -> dict[str, Any]:
+def _submission_schema(*, picture_required: bool = True) -> dict[str, Any]:
     schema = VideoParameters.model_json_schema()
-    picture = {"type": "string", "format": "binary", "description": "The still, a file; or a data URL."}
-    multipart = schema | {
-        "properties": schema["properties"] | {PICTURE: picture},
-        "required": [*schema["required"], PICTURE],
-    }
+    required = [*schema["required"], *([PICTURE] if picture_required else [])]
+
+    def with_picture(picture: dict[str, str]) -> dict[str, Any]:
+        return {"schema": schema | {"properties": schema["properties"] | {PICTURE: picture}, "required": required}}
+
+    file = {"type": "string", "format": "binary", "description": "The still, a file; or a data URL."}
     data_url = {"type": "string", "description": "The still as a data URL: data:image/png;base64,..."}
-    json = schema | {
-        "properties": schema["properties"] | {PICTURE: data_url},
-        "required": [*schema["required"], PICTURE],
-    }
-    return {
-        "required": True,
-        "content": {"multipart/form-data": {"schema": multipart}, "application/json": {"schema": json}},
-    }
+    content = {"multipart/form-data": with_picture(file), "application/json": with_picture(data_url)}
+    return {"required": True, "content": content}

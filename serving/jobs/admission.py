@@ -40,7 +40,7 @@ def admit(connection: Connection, clock: StoreClock, job: NewJob, bounds: Bounds
     row = connection.execute(select(jobs).where(jobs.c.id == job.id)).mappings().first()
     if row is None:
         if bounds.any:
-            _refuse_beyond(connection, clock, job.owner, bounds)
+            check_room(connection, clock, job.owner, bounds)
         new = row_of(job, _ranked_at(connection, clock))
         row = connection.execute(insert(jobs).values(new).returning(jobs)).mappings().one()
     return job_of(row)
@@ -52,7 +52,8 @@ def _ranked_at(connection: Connection, clock: StoreClock) -> float:
     return max(float(now), float(before or 0.0))
 
 
-def _refuse_beyond(connection: Connection, clock: StoreClock, owner: str, bounds: Bounds) -> None:
+def check_room(connection: Connection, clock: StoreClock, owner: str, bounds: Bounds) -> None:
+    """Refuse what would be one job too many."""
     line = select(jobs.c.owner, jobs.c.estimate_s).where(jobs.c.status == JobStatus.QUEUED)
     if bounds.gpu_s is None and bounds.owner_gpu_s is None:
         # Only the count matters, and need not go beyond the bound.

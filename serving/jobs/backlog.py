@@ -106,12 +106,18 @@ def _joined(one: WaitingGroup, other: WaitingGroup) -> WaitingGroup:
 
 
 def _running(connection: Connection, clock: StoreClock) -> dict[str, Load]:
+    found: dict[str, Load] = {}
+    for pool, left_s in in_hand(connection, clock):
+        before = found.get(pool, Load(0, 0.0))
+        found[pool] = Load(before.jobs + 1, before.gpu_s + left_s)
+    return found
+
+
+def in_hand(connection: Connection, clock: StoreClock) -> Iterator[tuple[str, float]]:
+    """Of each job in progress its pool, and the GPU seconds that are left of it."""
     columns = (jobs.c.pool, jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
-    found: dict[str, Load] = {}
     for pool, estimates, estimate_s, progress, stage in connection.execute(select(*columns).where(at_work)):
         # The card is free while its last clip is encoded.
         part = 0.0 if stage == "encoding" else 1.0 - progress / 100
-        before = found.get(pool, Load(0, 0.0))
-        found[pool] = Load(before.jobs + 1, before.gpu_s + estimates.get(pool, estimate_s) * part)
-    return found
+        yield pool, estimates.get(pool, estimate_s) * part

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from serving.jobs import admission, backlog, claims, expiry, fence, listing, roll, transitions
+from serving.jobs import admission, backlog, claims, expiry, fence, listing, outlook, roll, transitions
 from serving.jobs.admission import Bounds
 from serving.jobs.backlog import Backlog
 from serving.jobs.database import Database
@@ -21,8 +21,10 @@ from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.line import Turns
+from serving.jobs.outlook import Outlook
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
+from serving.request import Priority
 
 MAX_ATTEMPTS = 3
 
@@ -87,6 +89,22 @@ class JobStore:
         bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
         return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))
 
+    def check_room(
+        self,
+        owner: str,
+        *,
+        max_waiting: int | None = None,
+        max_waiting_s: float | None = None,
+        max_owner_s: float | None = None,
+    ) -> None:
+        """Whether `insert` would take a job of `owner` now; writes nothing.
+
+        Raises:
+            RateLimited, ServerOverloaded: as `insert` would.
+        """
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        self._database.read(lambda c: admission.check_room(c, self._clock, owner, bounds))
+
     def get(self, job_id: str) -> Job:
         """The job as it is now.
 
@@ -123,6 +141,26 @@ class JobStore:
     def backlog(self) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""
         return self._database.read(lambda c: backlog.backlog(c, self._clock))
+
+    def outlook(
+        self,
+        model: str,
+        pools: Collection[str],
+        estimates: Mapping[str, float],
+        *,
+        priority: Priority = "interactive",
+        owner: str = "",
+        deadline_s: float | None = None,
+    ) -> Outlook:
+        """What a job, were it accepted at this moment, would find before it; writes nothing.
+
+        Args:
+            pools: all that serve `model`.
+            estimates: GPU seconds of the job on each pool that can hold it.
+            deadline_s: seconds from now.
+        """
+        job = (estimates, priority, owner, deadline_s)
+        return self._database.read(lambda c: outlook.outlook(c, self._clock, model, pools, *job))
 
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from serving.errors import DoesNotFit
 from serving.scheduling.cost import CostRow, Shape, seconds
@@ -32,16 +32,26 @@ class Placement:
         return tuple(self.seconds)
 
 
-def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool]) -> Placement:
+@dataclass(frozen=True)
+class Choices:
+    """What else the model could be asked for, where a clip does not fit."""
+
+    least_frames: int = 1
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """(width, height) in the clip's aspect by resolution class."""
+
+
+def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choices: Choices | None = None) -> Placement:
     """The pools of `model` whose cards can hold the clip by some plan.
 
     Raises:
-        DoesNotFit: naming the memory needed, each pool's memory, and the most frames that would fit.
+        DoesNotFit: naming the memory needed, each pool's memory, and the largest of the choices that would fit: the
+            most frames at this size, and the largest resolution with these frames.
     """
     candidates = sorted((pool for pool in pools if pool.model == model), key=lambda pool: -pool.tflops)
     plans = {pool.name: plan for pool in candidates if (plan := plan_on(shape, cost, pool)) is not None}
     if not plans:
-        raise DoesNotFit(_refusal(shape, cost, candidates), param="num_frames")
+        raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
     return Placement({pool.name: seconds(shape, cost, pool.tflops) for pool in candidates if pool.name in plans}, plans)
 
 
@@ -50,13 +60,33 @@ def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
     return PLANS[0] if pool.memory_gib is None else largest_fitting(shape, cost, pool.memory_gib)
 
 
-def _refusal(shape: Shape, cost: CostRow, pools: list[Pool]) -> str:
+def _refusal(shape: Shape, cost: CostRow, pools: list[Pool], choices: Choices) -> str:
     needed = f"{shape.width}x{shape.height} with {shape.num_frames} frames needs {least_gib(shape, cost):.1f} GiB"
     if not pools:
         return f"{needed}; no pool serves this model."
-    memory = ", ".join(f"{pool.name} {pool.memory_gib:.0f} GiB" for pool in pools)
-    for frames in range(shape.num_frames - 1, 0, -1):
-        fewer = replace(shape, num_frames=frames)
-        if any(plan_on(fewer, cost, pool) is not None for pool in pools):
-            return f"num_frames: {needed}; the pools have {memory}. At this size {frames} frames would fit."
-    return f"num_frames: {needed}; the pools have {memory}. Choose a smaller resolution."
+    memory = ", ".join(f"{pool.name} {pool.memory_gib:.3g} GiB" for pool in pools)
+    return f"num_frames: {needed}; the pools have {memory}. {_advice(shape, cost, pools, choices)}"
+
+
+def _advice(shape: Shape, cost: CostRow, pools: list[Pool], choices: Choices) -> str:
+    """The largest settings that would fit: changing one of frames and size where that is enough, else both."""
+
+    def most_frames(size: tuple[int, int]) -> int:
+        shapes = (replace(shape, width=size[0], height=size[1], num_frames=n) for n in range(shape.num_frames, 0, -1))
+        fitting = (one for one in shapes if any(plan_on(one, cost, pool) is not None for pool in pools))
+        frames = next((one.num_frames for one in fitting), 0)
+        return frames if frames >= choices.least_frames else 0
+
+    found = []
+    if frames := most_frames((shape.width, shape.height)):
+        found.append(f"At this size {frames} frames would fit.")
+    sizes = sorted(choices.sizes.items(), key=lambda item: item[1][0] * item[1][1], reverse=True)
+    fitting = [(name, size, frames) for name, size in sizes if (frames := most_frames(size))]
+    for name, (width, height), frames in fitting:
+        if frames == shape.num_frames:
+            found.append(f"With {frames} frames {name} ({width}x{height}) would fit.")
+            break
+    if not found and fitting:
+        name, (width, height), frames = fitting[0]
+        found.append(f"{name} ({width}x{height}) with {frames} frames would fit.")
+    return " ".join(found) or ("No clip of this model would fit." if sizes else "Choose a smaller resolution.")

@@ -14,6 +14,10 @@ HEADROOM = 1.15
 on an H100, clips counted at 5.3 and 7.3 GiB did not fit caps of 6 and 8 GiB."""
 DECODED_AT_ONCE = 1
 """Frames the VAE decodes at once where memory is short."""
+MAX_CHUNK = 4
+"""Most frames it decodes at once: even 1024p decodes within 6 GiB, and a cancelled job ends soon."""
+DECODING_SHARE = 0.8
+"""Of the memory that is free when decoding begins, what it plans with."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,21 @@ def peak_gib(plan: MemoryPlan, shape: Shape, cost: CostRow) -> float:
 
 def least_gib(shape: Shape, cost: CostRow) -> float:
     """The least memory a card must have for the clip, GiB, with headroom."""
-    return min(peak_gib(plan, shape, cost) for plan in PLANS) * HEADROOM
+    return min(needed_gib(plan, shape, cost) for plan in PLANS)
+
+
+def needed_gib(plan: MemoryPlan | None, shape: Shape, cost: CostRow) -> float:
+    """The memory a card must have to run the clip by `plan`, or by the smallest there is, GiB, with headroom."""
+    return least_gib(shape, cost) if plan is None else peak_gib(plan, shape, cost) * HEADROOM
+
+
+def decode_chunk(shape: Shape, cost: CostRow, memory_gib: float | None) -> int:
+    """Frames expected to be decoded at once: a card decides by what is free at that moment, a CPU (None) takes one."""
+    if memory_gib is None:
+        return DECODED_AT_ONCE
+    room_gib = (memory_gib - cost.weights_gib) * DECODING_SHARE
+    frame_gib = cost.decode_gib * shape.megapixels
+    return max(n for n in range(1, MAX_CHUNK + 1) if n == DECODED_AT_ONCE or n * frame_gib <= room_gib)
 
 
 def largest_fitting(shape: Shape, cost: CostRow, memory_gib: float) -> MemoryPlan | None:

@@ -24,6 +24,10 @@ def sleepy(tmp_path: Path) -> Iterator[Service]:
 def test_to_zero_and_back_from_zero(sleepy: Service) -> None:
     assert sleepy.replicas("Generator-sleepy") == []
     with Client(sleepy.url) as client:
+        (pool,) = client.quote(PICTURE, {"prompt": "pan left"})["pools"]
+        assert pool["cold"]
+        assert pool["starts_in_s"] > 0
+        assert sleepy.replicas("Generator-sleepy") == []
         video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
         wait_for(lambda: client.retrieve(video["id"])["status"] == "completed", 120, sleepy.console)
         wait_for(lambda: not sleepy.replicas("Generator-sleepy"), 60, sleepy.console)

@@ -26,8 +26,8 @@ from serving.metrics import (
     Histogram,
     Metric,
 )
+from serving.pools import ServedPool
 from serving.presets import BUILTIN, PUBLISHED, profile_for
-from serving.service import ServedPool
 from serving.settings import PoolSettings
 from serving.testing import InMemoryMetrics
 

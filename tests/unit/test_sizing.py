@@ -6,21 +6,20 @@ from collections.abc import Callable
 
 from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore
+from serving.pools import ServedPool
 from serving.presets import PUBLISHED, profile_for
 from serving.scheduling.capacity import Target
-from serving.service import ServedPool
 from serving.settings import PoolSettings
 from serving.sizing import Sizer
 
 SMALL, LARGE = (
-    ServedPool(PoolSettings(name=name, card=card), PUBLISHED, profile_for(PUBLISHED))
-    for name, card in (("small", "rtx4090"), ("large", "a100-80gb"))
+    ServedPool(PoolSettings(name=name, card=card), PUBLISHED, profile_for(PUBLISHED), 0, most)
+    for name, card, most in (("small", "rtx4090", 4), ("large", "a100-80gb", 2))
 )
 
 
 def sizer(store: JobStore, hold_s: float = 0) -> Sizer:
-    bounds = {"small": (0, 4), "large": (0, 2)}
-    return Sizer(store, [LARGE, SMALL], bounds, Target(wait_s=60, overflow_s=600), hold_s)
+    return Sizer(store, [LARGE, SMALL], Target(wait_s=60, overflow_s=600), hold_s)
 
 
 def test_a_burst_starts_the_small_cards_and_a_large_job_the_large_one(

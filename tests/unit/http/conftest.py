@@ -13,13 +13,20 @@ from hands import Api
 from serving.http.app import create_app
 from serving.jobs.store import JobStore
 from serving.jobs.worker import Worker
+from serving.pools import ServedPool
 from serving.preprocessing import Prepared, prepare
 from serving.presets import BUILTIN, ModelProfile, profile_for
 from serving.request import VideoParameters
-from serving.service import ServedPool, VideoService
+from serving.service import VideoService
 from serving.settings import PoolSettings, load_settings
 from serving.storage import open_storage
 from serving.testing import InMemoryMetrics
+
+
+def served(pool: PoolSettings) -> ServedPool:
+    model = pool.model or BUILTIN
+    least = 1 if pool.min_replicas is None else pool.min_replicas
+    return ServedPool(pool, model, profile_for(model), least, pool.max_replicas or max(least, 1))
 
 
 @pytest.fixture
@@ -43,7 +50,7 @@ def make_api(tmp_path: Path, sqlite_store: JobStore) -> Iterator[Callable[..., A
             metrics = InMemoryMetrics()
             service = VideoService(
                 settings=settings,
-                pools=(ServedPool(PoolSettings(), BUILTIN, profile_for(BUILTIN)),),
+                pools=tuple(served(pool) for pool in settings.pools),
                 store=sqlite_store,
                 pictures=open_storage(settings.pictures),
                 outputs=outputs,

@@ -8,8 +8,8 @@ from serving.errors import DoesNotFit
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS, recognise
 from serving.scheduling.cost import Shape, tflop
-from serving.scheduling.placement import Pool, place
-from serving.scheduling.plans import PLANS, largest_fitting, peak_gib
+from serving.scheduling.placement import Choices, Pool, place
+from serving.scheduling.plans import MAX_CHUNK, PLANS, decode_chunk, largest_fitting, peak_gib
 
 COST = I2VGEN_XL.cost
 POOLS = [Pool("rtx3060", "m", 10, 12), Pool("a100", "m", 62, 40), Pool("other", "n", 200, 141)]
@@ -76,6 +76,48 @@ def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
 def test_where_not_even_one_frame_fits_a_smaller_resolution_is_advised() -> None:
     with pytest.raises(DoesNotFit, match="Choose a smaller resolution"):
         place(Shape(1024, 1024, 32, 100, True), "m", COST, [Pool("tiny", "m", 1, 4)])
+
+
+SQUARES = {"256p": (256, 256), "512p": (512, 512), "768p": (768, 768), "1024p": (1024, 1024)}
+
+
+def refusal(memory_gib: float, side: int, frames: int) -> str:
+    with pytest.raises(DoesNotFit) as caught:
+        place(Shape(side, side, frames, 50, True), "m", COST, [Pool("one", "m", 1, memory_gib)], Choices(8, SQUARES))
+    return caught.value.message
+
+
+def test_both_ways_out_are_the_largest_that_fit() -> None:
+    message = refusal(12, 1024, 32)
+    frames = int(message.split("At this size ")[1].split(" frames")[0])
+    assert "With 32 frames 768p (768x768) would fit." in message
+    pool = Pool("one", "m", 1, 12)
+    assert place(Shape(1024, 1024, frames, 50, True), "m", COST, [pool]).pools == ("one",)
+    assert place(Shape(768, 768, 32, 50, True), "m", COST, [pool]).pools == ("one",)
+    for side, more in ((1024, frames + 1), (1024, 32)):
+        with pytest.raises(DoesNotFit):
+            place(Shape(side, side, more, 50, True), "m", COST, [pool])
+
+
+def test_fewer_frames_than_the_model_makes_are_not_advised() -> None:
+    heavy = COST.model_copy(update={"activation_gib": 2.0})
+    with pytest.raises(DoesNotFit, match=r"have one 10 GiB\. With 32 frames 256p \(256x256\) would fit\.$"):
+        place(Shape(1024, 1024, 32, 50, True), "m", heavy, [Pool("one", "m", 1, 10)], Choices(8, SQUARES))
+
+
+def test_where_one_change_is_not_enough_both_are_advised() -> None:
+    heavy = COST.model_copy(update={"activation_gib": 20.0})
+    with pytest.raises(DoesNotFit, match=r"have one 12 GiB\. 256p \(256x256\) with 11 frames would fit\.$"):
+        place(Shape(1024, 1024, 32, 50, True), "m", heavy, [Pool("one", "m", 1, 12)], Choices(8, SQUARES))
+
+
+def test_where_nothing_fits_it_says_so() -> None:
+    assert refusal(2, 1024, 32).endswith("No clip of this model would fit.")
+
+
+@pytest.mark.parametrize(("memory_gib", "chunk"), [(None, 1), (5, 1), (8.5, 2), (80, MAX_CHUNK)])
+def test_frames_decoded_at_once(memory_gib: float | None, chunk: int) -> None:
+    assert decode_chunk(Shape(1024, 1024, 32, 50, True), COST, memory_gib) == chunk
 
 
 @pytest.mark.parametrize(

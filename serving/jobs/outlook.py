@@ -1,0 +1,88 @@
+"""What a job would find before it, were it accepted now: the line by owner, work in hand, and what was served lately.
+
+Takes no lock. Knows nothing of HTTP, Ray or video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from serving.jobs import line, usage
+from serving.jobs.backlog import in_hand
+from serving.jobs.claims import lapsed
+from serving.jobs.clock import StoreClock
+from serving.jobs.job import JobStatus
+from serving.jobs.queue import queue_of
+from serving.jobs.tables import jobs
+from serving.scheduling.forecast import Stretch
+from serving.scheduling.queueing import Usage, rank
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What `scheduling.forecast.starts` is asked with."""
+
+    now: float
+    """Epoch seconds."""
+    job: Stretch
+    waiting: tuple[Stretch, ...]
+    """The model's waiting jobs, those abandoned by their workers included; none stands on both sides of `job`."""
+    left_s: Mapping[str, tuple[float, ...]]
+    """By pool: GPU seconds left of each job in progress."""
+    usage: Mapping[str, Usage]
+
+
+def outlook(
+    connection: Connection,
+    clock: StoreClock,
+    model: str,
+    pools: Collection[str],
+    estimates: Mapping[str, float],
+    priority: str,
+    owner: str,
+    deadline_s: float | None,
+) -> Outlook:
+    now = float(connection.execute(select(clock.wall())).scalar_one())
+    deadline = None if deadline_s is None else now + deadline_s
+    estimate_s = min(estimates.values())
+    place = rank(now, estimate_s, priority, deadline)
+    job = Stretch(frozenset(estimates), priority, owner, place, 1, estimate_s, dict(estimates), deadline)
+    left_s: dict[str, tuple[float, ...]] = {}
+    for pool, gpu_s in in_hand(connection, clock):
+        left_s[pool] = (*left_s.get(pool, ()), gpu_s)
+    return Outlook(
+        now=now,
+        job=job,
+        waiting=(*_waiting(connection, model, place), *_abandoned(connection, clock, model)),
+        left_s=left_s,
+        usage={pool: usage.recent(connection, pool, now) for pool in pools},
+    )
+
+
+def _waiting(connection: Connection, model: str, place: float) -> Iterator[Stretch]:
+    for name in line.waiting_queues(connection, model):
+        fit, priority, timed = queue_of(name)
+        columns = [jobs.c.owner, func.min(jobs.c.rank), func.count(), func.sum(jobs.c.estimate_s)]
+        # What the line's index does not hold is read only where it matters.
+        columns += [func.avg(jobs.c.deadline)] if timed else []
+        several = sorted(fit) if len(fit) > 1 else []
+        columns += [func.sum(jobs.c.estimates[pool].as_float()) for pool in several]
+        before = (jobs.c.rank <= place).label("before")
+        mine = (jobs.c.status == JobStatus.QUEUED, jobs.c.model == model, jobs.c.queue == name)
+        # By its label: as an expression its parameter would be another one than the column's.
+        grouped = select(*columns, before).where(*mine).group_by(jobs.c.owner, "before")
+        for owner, first, count, estimate_s, *rest in connection.execute(grouped):
+            deadline = rest.pop(0) if timed else None
+            seconds = dict(zip(several, rest, strict=False)) or dict.fromkeys(fit, estimate_s)
+            yield Stretch(fit, priority, owner, first, count, estimate_s, seconds, deadline)
+
+
+def _abandoned(connection: Connection, clock: StoreClock, model: str) -> Iterator[Stretch]:
+    columns = (jobs.c.queue, jobs.c.owner, jobs.c.rank, jobs.c.estimate_s, jobs.c.estimates, jobs.c.deadline)
+    found = select(*columns).where(lapsed(clock), jobs.c.model == model)
+    for queue, owner, first, estimate_s, estimates, deadline in connection.execute(found):
+        fit, priority, _ = queue_of(queue)
+        yield Stretch(fit, priority, owner, first, 1, estimate_s, estimates, deadline)

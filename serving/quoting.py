@@ -1,0 +1,158 @@
+"""What a request would cost, where it would run, and when, by what waits now. Knows nothing of HTTP or Ray."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.errors import I2VError
+from serving.jobs.backlog import Load
+from serving.jobs.outlook import Outlook
+from serving.jobs.store import JobStore
+from serving.pools import ServedPool
+from serving.request import VideoRequest
+from serving.scheduling.capacity import Waiting
+from serving.scheduling.forecast import Cards, starts
+from serving.scheduling.placement import Placement, Pool
+from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
+from serving.settings import AUTO, Settings
+from serving.sizing import target, wanted
+
+ASSUMED_START_S = 60.0
+"""Seconds from waking a card to its first job. Nobody has measured it for a pool that sleeps; loading the published
+model takes about so long."""
+
+
+@dataclass(frozen=True)
+class PoolQuote:
+    """One pool that serves the model."""
+
+    name: str
+    card: str
+    """Its class; of an "auto" pool, what its cards call themselves."""
+    memory_gib: float | None
+    """Of one card; None where memory is no limit, or not known yet."""
+    needed_gib: float
+    """Memory a card must have: by the plan, or where none fits by the smallest."""
+    cold: bool
+    """No card of it is up."""
+    plan: MemoryPlan | None = None
+    """How it would run there; None where no plan fits."""
+    decode_chunk: int | None = None
+    """Frames decoded at once, as far as can be told before."""
+    gpu_seconds: float | None = None
+    starts_in_s: float | None = None
+    """When one of its cards would take the job, did no other pool take it before; None where it does not fit, or
+    where no card is up and none would be started for it."""
+
+    @property
+    def finishes_in_s(self) -> float | None:
+        if self.starts_in_s is None or self.gpu_seconds is None:
+            return None
+        return self.starts_in_s + self.gpu_seconds
+
+    @property
+    def reason(self) -> str | None:
+        """Why it does not fit."""
+        if self.plan is not None:
+            return None
+        return f"needs {self.needed_gib:.1f} GiB; a card has {self.memory_gib:.3g} GiB"
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The answer to one request, which was not queued."""
+
+    request: VideoRequest
+    now: float
+    """Epoch seconds."""
+    gpu_seconds: float
+    starts_in_s: float
+    pools: tuple[PoolQuote, ...]
+    """Those that serve its model; it would go to the first."""
+    queue: Load
+    """All that waits, of every model."""
+    warnings: tuple[str, ...]
+    refusal: I2VError | None
+    """What a submission would be answered now; None where it would be taken."""
+
+    @property
+    def finishes_in_s(self) -> float:
+        """When its card would be free again; encoding comes after."""
+        return self.starts_in_s + self.gpu_seconds
+
+
+class Quoter:
+    """Quotes over one store; reads only."""
+
+    def __init__(self, store: JobStore, settings: Settings, pools: Sequence[ServedPool]) -> None:
+        self._store = store
+        self._aim = target(settings)
+        self._pools = pools
+
+    def quote(
+        self,
+        request: VideoRequest,
+        placement: Placement,
+        known: Sequence[Pool],
+        warnings: tuple[str, ...],
+        owner: str,
+        refusal: I2VError | None,
+    ) -> Quote:
+        """`known` are all pools with their cards' memory.
+
+        Raises:
+            StorageUnavailable: the store is out of reach.
+        """
+        serving = [pool for pool in self._pools if pool.profile.name == request.model]
+        workers = self._store.workers(role="generator")
+        up = Counter(worker.pool or "" for worker in workers)
+        outlook = self._store.outlook(
+            request.model,
+            [pool.name for pool in serving],
+            placement.seconds,
+            priority=request.priority,
+            owner=owner,
+            deadline_s=request.deadline_s,
+        )
+        backlog = self._store.backlog()
+        will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
+        cards = [_cards(pool.name, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
+        memory = {pool.name: pool.memory_gib for pool in known}
+        named = {worker.pool: str(worker.card["name"]) for worker in workers if worker.card is not None}
+        rows = []
+        for pool in serving:
+            cost, plan, gib = pool.profile.cost, placement.plans.get(pool.name), memory[pool.name]
+            rows.append(
+                PoolQuote(
+                    name=pool.name,
+                    card=named.get(pool.name, AUTO) if pool.settings.card == AUTO else pool.settings.card,
+                    cold=up[pool.name] == 0,
+                    memory_gib=gib,
+                    needed_gib=needed_gib(plan, request.shape, cost),
+                    plan=plan,
+                    decode_chunk=None if plan is None else decode_chunk(request.shape, cost, gib),
+                    gpu_seconds=placement.seconds.get(pool.name),
+                    starts_in_s=starting.get(pool.name),
+                )
+            )
+        start_s, seconds, _ = min((at, placement.seconds[name], name) for name, at in starting.items())
+        rows.sort(key=lambda row: (_or_never(row.starts_in_s), _or_never(row.gpu_seconds)))
+        late_s = start_s + seconds - (request.deadline_s or math.inf)
+        if late_s > 0:
+            warnings += (f"deadline: the clip is expected {late_s:.0f} s after it.",)
+        return Quote(request, outlook.now, seconds, start_s, tuple(rows), backlog.total, warnings, refusal)
+
+
+def _cards(pool: str, up: int, will_be: int, outlook: Outlook) -> Cards:
+    """The cards that are up, those at work first, and those that are started."""
+    left_s = sorted(outlook.left_s.get(pool, ()), reverse=True)[:up]
+    idle = [0.0] * (up - len(left_s))
+    return Cards(pool, (*left_s, *idle, *[ASSUMED_START_S] * (will_be - up)), outlook.usage[pool])
+
+
+def _or_never(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

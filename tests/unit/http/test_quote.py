@@ -1,0 +1,234 @@
+"""POST /v1/videos/quote and `i2v quote`: what is told, what is refused, and that nothing is kept."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from hands import URL, Api, picture
+from typer.testing import CliRunner
+
+from serving.cli import app
+from serving.jobs.worker import Worker
+from serving.presets import PUBLISHED
+from serving.quoting import ASSUMED_START_S
+from serving.request import VideoParameters
+
+QUOTE = f"{URL}/quote"
+LARGE = {"size": "1024x1024", "num_frames": "32"}
+POOLS = [
+    {"name": "small", "card": "rtx3060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2},
+    {"name": "large", "card": "a100-40gb", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 1},
+]
+
+
+@pytest.fixture
+def cards(make_api: Callable[..., Api]) -> Api:
+    """Two pools of the published model, both asleep."""
+    return make_api(pools=POOLS)
+
+
+def ask(api: Api, still: bytes | None = None, **fields: str) -> Any:
+    files = {"input_reference": picture() if still is None else still}
+    return api.http.post(QUOTE, data={"prompt": "pan left", **fields}, files=files)
+
+
+def quote(api: Api, **fields: str) -> dict[str, Any]:
+    response = ask(api, **fields)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def test_a_quote_of_an_idle_service(api: Api) -> None:
+    found = quote(api, num_frames="9", guidance_scale="2")
+    assert (found["object"], found["model"], found["size"], found["num_frames"]) == (
+        "video.quote",
+        "builtin",
+        "296x224",
+        9,
+    )
+    assert (found["admitted"], found["refusal"], found["pool"]) == (True, None, "default")
+    assert found["starts_in_s"] == 0
+    assert found["finishes_in_s"] == found["gpu_seconds"] > 0
+    assert found["starts_at"] == pytest.approx(time.time(), abs=10)
+    assert found["finishes_at"] - found["starts_at"] == pytest.approx(found["gpu_seconds"], abs=1.5)
+    (pool,) = found["pools"]
+    assert (pool["card"], pool["fits"], pool["cold"], pool["memory_gib"]) == ("x86", True, False, None)
+    assert pool["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 1}
+    assert any("320x240" in warning for warning in found["warnings"])
+
+
+def test_a_quote_queues_nothing_and_keeps_nothing(api: Api) -> None:
+    before = sorted(path for path in api.settings.data_dir.rglob("*.png"))
+    quote(api)
+    assert api.count() == 0
+    assert sorted(path for path in api.settings.data_dir.rglob("*.png")) == before
+    api.submit()
+    assert len(list(api.settings.data_dir.rglob("*.png"))) == 1
+
+
+def test_what_waits_and_what_runs_comes_before(api: Api) -> None:
+    alone = quote(api)
+    running, waiting = (api.store.get(api.submit()["id"]) for _ in range(2))
+    api.submit(num_inference_steps="50")
+    api.claim()
+    api.store.renew(running.id, 1, 30.0, progress=50)
+    found = quote(api)
+    assert found["gpu_seconds"] == alone["gpu_seconds"]
+    assert found["starts_in_s"] == pytest.approx(1.5 * waiting.estimate_s, abs=0.2)
+    assert found["queue"]["jobs"] == 2
+    batch = quote(api, priority="batch")
+    assert batch["starts_in_s"] > found["starts_in_s"]
+
+
+def test_a_quote_is_what_the_submission_is_then_told(api: Api) -> None:
+    found, submitted = quote(api, seed="7", preset="high"), api.submit(seed="7", preset="high")
+    for field in ("size", "seconds", "parameters", "warnings"):
+        assert found[field] == submitted[field], field
+    assert found["gpu_seconds"] == round(api.store.get(submitted["id"]).estimate_s, 1)
+
+
+def test_pools_that_sleep_are_woken_the_small_one_first(cards: Api) -> None:
+    found = quote(cards, size="512x512")
+    small, large = found["pools"]
+    assert (small["name"], small["cold"], small["starts_in_s"]) == ("small", True, ASSUMED_START_S)
+    assert (large["name"], large["fits"], large["starts_in_s"], large["finishes_in_s"]) == ("large", True, None, None)
+    assert found["pool"] == "small"
+    assert found["finishes_in_s"] == pytest.approx(ASSUMED_START_S + small["gpu_seconds"], abs=0.2)
+    card = {"name": "A100", "memory_bytes": 40 * 2**30}
+    cards.store.beat(Worker(id="l", role="generator", pool="large", card=card))
+    found = quote(cards, size="512x512")
+    assert (found["pool"], found["starts_in_s"], found["pools"][0]["cold"]) == ("large", 0, False)
+
+
+def test_each_pool_says_how_and_why_not(cards: Api) -> None:
+    found = quote(cards, **LARGE)
+    rows = {pool["name"]: pool for pool in found["pools"]}
+    assert rows["large"]["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 4}
+    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (29.5, 40)
+    assert (rows["small"]["fits"], rows["small"]["plan"], rows["small"]["gpu_seconds"]) == (False, None, None)
+    assert rows["small"]["reason"] == "needs 15.1 GiB; a card has 12 GiB"
+    assert found["pool"] == "large"
+    fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="768x768", num_frames="24")["pools"]}
+    assert (fitted["small"]["offload"], fitted["small"]["sequential"]) == (True, True)
+    assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
+
+
+def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[..., Api]) -> None:
+    api = make_api(pools=POOLS[:1])
+    refused = ask(api, **LARGE)
+    data = {"prompt": "pan left", **LARGE}
+    submitted = api.http.post(URL, data=data, files={"input_reference": picture()})
+    assert refused.status_code == submitted.status_code == 400
+    assert refused.json() == submitted.json()
+    error = refused.json()["error"]
+    assert (error["code"], error["param"]) == ("does_not_fit", "num_frames")
+    for words in ("needs 15.1 GiB", "small 12 GiB", "At this size 23 frames", "With 32 frames 768p (768x768)"):
+        assert words in error["message"]
+
+
+def test_a_full_queue_is_told_with_when_to_come_back(make_api: Callable[..., Api]) -> None:
+    api = make_api(max_waiting_jobs=1)
+    api.submit()
+    found = quote(api)
+    assert found["admitted"] is False
+    assert found["refusal"]["code"] == "server_overloaded"
+    assert found["refusal"]["retry_after_s"] >= 1
+    full = make_api(disk_reserve_bytes=2**62)
+    assert quote(full)["refusal"]["code"] == "storage_unavailable"
+
+
+def test_a_deadline_that_would_be_missed_is_warned_of(api: Api) -> None:
+    assert any(warning.startswith("deadline: ") for warning in quote(api, deadline="0.001")["warnings"])
+    assert not any(warning.startswith("deadline: ") for warning in quote(api, deadline="9999")["warnings"])
+
+
+@pytest.mark.parametrize("sized", [{"size": "256x256"}, {"aspect_ratio": "1:1"}])
+def test_without_a_picture_where_the_size_is_known(api: Api, sized: dict[str, str]) -> None:
+    response = api.http.post(QUOTE, json={"prompt": "pan left", **sized})
+    assert response.status_code == 200, response.text
+    assert response.json()["size"] == "256x256"
+    assert any("No picture" in warning for warning in response.json()["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param"),
+    [
+        ({}, "missing_image", "input_reference"),
+        ({"size": "256x256", "num_frames": 64}, "invalid_parameter", "num_frames"),
+        ({"size": "256x256", "colour": "red"}, "invalid_request", "colour"),
+        ({"size": "256x256", "prompt": " "}, "invalid_prompt", "prompt"),
+        ({"size": "256x256", "model": "sora-2"}, "model_not_found", "model"),
+    ],
+)
+def test_refused(api: Api, fields: dict[str, Any], code: str, param: str) -> None:
+    error = api.http.post(QUOTE, json={"prompt": "pan left"} | fields).json()["error"]
+    assert (error["code"], error["param"]) == (code, param)
+
+
+def test_a_bad_picture_is_refused(api: Api) -> None:
+    assert ask(api, still=picture()[:-200]).json()["error"]["code"] == "invalid_image"
+
+
+def test_the_schema_has_the_body_and_the_answer(api: Api) -> None:
+    schema = api.http.get("/openapi.json").json()
+    operation = schema["paths"][QUOTE]["post"]
+    body = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(body["required"]) == {"prompt"}
+    assert set(body["properties"]) == {*VideoParameters.model_fields, "input_reference"}
+    assert "VideoQuote" in json.dumps(operation["responses"]["200"])
+
+
+# The command.
+
+
+@contextmanager
+def listening(api: Api) -> Iterator[str]:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(api.http.app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def command(api: Api, folder: Path, *options: str) -> Any:
+    still = folder / "still.png"
+    still.write_bytes(picture())
+    with listening(api) as server:
+        return CliRunner().invoke(app, ["quote", str(still), "pan left", "--server", server, *options])
+
+
+def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cli.out.width", 200, raising=False)
+    result = command(cards, tmp_path, "--size", "1024x1024", "--num-frames", "32")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert any("large (asleep)" in line and "29.5 of 40 GiB" in line and "resident" in line for line in lines)
+    assert any("small" in line and "needs 15.1 GiB" in line for line in lines)
+    assert cards.count() == 0
+
+
+def test_the_command_prints_json(api: Api, tmp_path: Path) -> None:
+    result = command(api, tmp_path, "--json", "--num-frames", "9")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["num_frames"] == 9
+
+
+def test_the_command_s_refusal(api: Api, tmp_path: Path) -> None:
+    result = command(api, tmp_path, "--json", "--num-frames", "99")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["param"] == "num_frames"
