@@ -68,7 +68,8 @@ def generate_locally(
         model=weights.name,
         revision=weights.revision,
         card=pipeline.card.name,
-        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        dtype=pipeline.dtype,
+        kernels=pipeline.kernels,
         timings_s=timings,
     )
     on_stage("encoding", 0, 0)

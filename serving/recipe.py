@@ -20,6 +20,7 @@ def make_recipe(
     revision: str,
     card: str,
     dtype: str,
+    kernels: str,
     timings_s: Mapping[str, float],
     video_id: str | None = None,
     attempt: int = 1,
@@ -30,6 +31,7 @@ def make_recipe(
         picture_png: the conditioning picture; its SHA-256 goes in.
         model: hub name, folder name or "builtin", with its `revision`: a commit, or a hash of the weights.
         card: the card's name as its driver gives it.
+        kernels: which implementation of the UNet's kernels ran: "triton" or "torch".
         timings_s: seconds by stage.
     """
     return {
@@ -38,6 +40,7 @@ def make_recipe(
         "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
         "model": {"source": model, "revision": revision, "dtype": dtype},
         "card": card,
+        "kernels": kernels,
         "versions": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "attempt": attempt,

@@ -48,6 +48,12 @@ REQUEST = VideoRequest(
 )
 
 
+def pytest_configure() -> None:
+    # Triton decides at its first import whether it compiles kernels for a card or interprets them.
+    if not Path("/dev/nvidiactl").exists():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
 @pytest.fixture
 def new_job() -> Callable[..., NewJob]:
     """Makes jobs to insert; keywords change fields of the request, of the job, or both."""

@@ -15,9 +15,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from serving.engine import card, decoding, sampler
+from serving.engine import card, decoding, kernels, sampler
 from serving.engine.conditioning import condition, generator_for
+from serving.engine.replay import Replay
 from serving.engine.sampler import OnStep, ShouldStop
+from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
@@ -51,6 +53,17 @@ class Pipeline:
         self.device = device
         self.decode_chunk = decode_chunk
         self.card = card.describe(device)
+        self.replay = Replay(UNet(modules.unet))
+
+    @property
+    def dtype(self) -> str:
+        """Of the UNet, as torch names it: float16."""
+        return str(self.modules.unet.dtype).removeprefix("torch.")
+
+    @property
+    def kernels(self) -> str:
+        """Which kernels compute: "triton" or "torch"."""
+        return kernels.path(self.device)
 
     @classmethod
     def load(
@@ -132,6 +145,7 @@ class Pipeline:
                 if not card.is_out_of_memory(error):
                     raise
             # Outside the handler: inside it the error's traceback would keep every activation alive.
+            self.replay.clear()
             card.release(self.device)
             logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
         raise InsufficientGpuMemory(
@@ -154,7 +168,7 @@ class Pipeline:
             card.release(self.device)
         conditioned = self._now()
         latents = sampler.denoise(
-            sampler.unet_predictor(modules.unet, conditioning, sequential=plan.sequential),
+            sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
             conditioning.noise,
             modules.scheduler,
             num_inference_steps=request.num_inference_steps,
