@@ -107,7 +107,7 @@ class UNet:
 
         Args:
             latents: (1, C, F, h, w).
-            timestep: one number, on the latents' device.
+            timestep: one number.
         """
         times = self._times(timestep, prepared)
         contexts = iter(prepared.contexts)
@@ -136,7 +136,9 @@ class UNet:
     def _times(self, timestep: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """Every resnet's time embedding, (all their channels,)."""
         module = self.module
-        sinusoid = kernels.sinusoid(timestep.reshape(1), module.conv_in.out_channels).to(prepared.fps.dtype)
+        sinusoid = kernels.sinusoid(timestep.to(self.device).reshape(1), module.conv_in.out_channels).to(
+            prepared.fps.dtype
+        )
         embedding = functional.silu(module.time_embedding(sinusoid) + prepared.fps)
         return functional.linear(embedding, self._time_weight, self._time_bias)[0]
 

@@ -181,9 +181,9 @@ def layer_norm(
     count = x.numel() // channels
     out = torch.empty_like(x)
     lanes = triton.next_power_of_2(channels)
-    rows = max(1, 2048 // lanes)
+    rows = 2
     _layer_norm[(triton.cdiv(count, rows),)](
-        x, shift, weight, bias, out, count, channels, eps, rows, lanes, num_warps=4
+        x, shift, weight, bias, out, count, channels, eps, rows, lanes, num_warps=max(1, lanes // 512)
     )  # fmt: skip
     return out
 
