@@ -125,9 +125,9 @@ class FrameConv:
 
 
 class Resnet:
-    """Two convolutions with the time embedding between them, beside a shortcut."""
+    """Two convolutions, in the UNet with the time embedding between them, beside a shortcut."""
 
-    def __init__(self, module: Any, time_bias: slice) -> None:
+    def __init__(self, module: Any, time_bias: slice | None = None) -> None:
         self._norms = [GroupNorm(norm, clip=False, silu=True) for norm in (module.norm1, module.norm2)]
         self._convs = [Conv(conv) for conv in (module.conv1, module.conv2)]
         self._time_bias = time_bias
@@ -135,14 +135,15 @@ class Resnet:
         self._shortcut = None if shortcut is None else shortcut.weight.flatten(1).t()
         self._shift = added(self._convs[1].bias, None if shortcut is None else shortcut.bias)
 
-    def __call__(self, x: Sum, times: torch.Tensor) -> Sum:
+    def __call__(self, x: Sum, times: torch.Tensor | None = None) -> Sum:
         """
         Args:
             times: every resnet's time embedding, (all channels,).
         """
         first, second = self._convs
         h = first(self._norms[0](x, whole=self._shortcut is not None))
-        h = second(self._norms[1](Sum(h, shift=first.bias + times[self._time_bias])))
+        time = None if times is None or self._time_bias is None else times[self._time_bias]
+        h = second(self._norms[1](Sum(h, shift=added(first.bias, time))))
         if self._shortcut is None:
             return Sum(h, x.value, added(self._shift, x.shift))
         h.flatten(0, 3).addmm_(x.value.flatten(0, 3), self._shortcut)
