@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,13 +26,15 @@ from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.request import VideoParameters, VideoRequest, advice, resolve
-from serving.scheduling.cards import CARDS, recognise
+from serving.scheduling.cards import CARDS, CardClass, recognise
+from serving.scheduling.cost import Speed
 from serving.scheduling.placement import Pool, place
 from serving.settings import AUTO, PoolSettings, Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
+SPEEDS_KEPT_S = 5.0
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
 
 
@@ -43,6 +46,14 @@ class ServedPool:
     model: str
     """Hub name, folder, or "builtin"."""
     profile: ModelProfile
+
+    def card_class(self, card: Mapping[str, object] | None) -> CardClass:
+        """The class of its cards: as set, or for "auto" what `card`, as a worker reported it, belongs to."""
+        if self.settings.card != AUTO:
+            return CARDS[self.settings.card]
+        if card is None:
+            return CARDS["cpu"]
+        return recognise(str(card["name"]), _memory_gib(card))
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self._speeds: tuple[float, Mapping[tuple[str, str], Speed]] = -math.inf, {}
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
@@ -127,7 +139,16 @@ class VideoService:
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
         reported = {worker.pool: worker.card for worker in self._store.workers(role="generator")}
-        return [_as_pool(pool, reported.get(pool.settings.name)) for pool in self._pools]
+        speeds = self._known_speeds()
+        return [_as_pool(pool, reported.get(pool.settings.name), speeds) for pool in self._pools]
+
+    def _known_speeds(self) -> Mapping[tuple[str, str], Speed]:
+        """Measured speeds by model and card class, read every few seconds: a clip changes them by little."""
+        read_at, speeds = self._speeds
+        if time.monotonic() - read_at > SPEEDS_KEPT_S:
+            speeds = {(row.model, row.card): row.calibration.speed for row in self._store.calibrations()}
+            self._speeds = time.monotonic(), speeds
+        return speeds
 
     def _profile(self, model: str | None) -> ModelProfile:
         if model is None:
@@ -226,17 +247,14 @@ class VideoService:
         return reasons
 
 
-def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
-    name, model = pool.settings.name, pool.profile.name
-    if pool.settings.card != AUTO:
-        known = CARDS[pool.settings.card]
-    elif card is not None:
-        memory = float(str(card["memory_bytes"] or 0)) / 2**30
-        known = recognise(str(card["name"]), memory)
-        return Pool(name, model, known.tflops, memory or None)
-    else:
-        known = CARDS["cpu"]
-    return Pool(name, model, known.tflops, known.memory_gib or None)
+def _as_pool(pool: ServedPool, card: Mapping[str, object] | None, speeds: Mapping[tuple[str, str], Speed]) -> Pool:
+    model, known = pool.profile.name, pool.card_class(card)
+    memory = known.memory_gib if card is None or pool.settings.card != AUTO else _memory_gib(card)
+    return Pool(pool.settings.name, model, known.tflops, memory or None, speeds.get((model, known.name)))
+
+
+def _memory_gib(card: Mapping[str, object]) -> float:
+    return float(str(card["memory_bytes"] or 0)) / 2**30
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:
