@@ -14,6 +14,7 @@ from itertools import pairwise
 from PIL import Image
 
 from serving.engine.pipeline import Clip, Pipeline
+from serving.errors import InsufficientGpuMemory
 from serving.presets import ModelProfile, target_size
 from serving.request import VideoParameters, resolve
 from serving.scheduling.calibration import Calibration, Observation, calibrated
@@ -104,15 +105,17 @@ def measure(pipeline: Pipeline, on_trial: OnTrial) -> tuple[Trial, ...]:
     """Measure a card; shapes that it cannot hold are left out.
 
     Raises:
-        InsufficientGpuMemory: it has less free memory than its size says.
+        InsufficientGpuMemory: it holds next to none, or has less free memory than its size says.
     """
     profile = pipeline.weights.profile
     wanted = [(shape, judges) for shape, judges in shapes(profile) if _plan(pipeline, shape) is not None]
+    if not any(judges for _, judges in wanted):
+        raise InsufficientGpuMemory(f"The card is too small for clips of {profile.name!r}.")
     pipeline.warm_up()
     trials: list[Trial] = []
     for done, (shape, judges) in enumerate(wanted):
         on_trial(shape, done, len(wanted))
-        if judges and _expected_s(pipeline, shape, trials) > PATIENCE_S:
+        if judges and any(trial.judges for trial in trials) and _expected_s(pipeline, shape, trials) > PATIENCE_S:
             continue
         trials.append(_trial(pipeline, shape, judges))
     return tuple(trials)

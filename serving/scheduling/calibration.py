@@ -2,9 +2,9 @@
 
 Each stage's seconds are non-negative coefficients times units of work (`cost.work`). What is known of the coefficients
 is a Gaussian belief that every clip narrows: least squares in relative error, one clip at a time. Between clips the
-card may change, most likely in all coefficients alike; so what clips of one shape teach about the card's pace holds for the
-shapes that nobody asks for, while the proportions between them stay as they were measured. One clip far off is taken
-for an accident and counts for little; several in a row, off the same way, for a changed card.
+card may change, most likely in all coefficients alike; so what clips of one shape teach about the card's pace holds
+for the shapes that nobody asks for, while the proportions between them stay as they were measured. One clip far off is
+taken for an accident and counts for little; several in a row, off the same way, for a changed card.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ JOB_NOISE = 0.1
 """Relative error of a job's seconds: the card, its host and its driver have other things to do."""
 MEASURED_NOISE = 0.02
 """The same of seconds measured with care."""
-PACE, OWN = 1.0, 0.5
+PACE, OWN = 1.0, 1.0
 """Relative errors of the seeds: what all coefficients of a stage have in common, and each one's own."""
 PACE_DRIFT, OWN_DRIFT = 0.02, 0.005
 """The same of how a card changes from one job to the next."""
+PACE_CHANGE, OWN_CHANGE = 1.0, 0.3
+"""The same of a card whose driver or engine has changed."""
+LEAST_S = 1e-4
+"""No stage of a clip takes less."""
 LEAST_SHARE = 0.02
 """Every coefficient is thought able to explain this share of a stage, or one that is 0 would stay so."""
 SURPRISE = 3.0
@@ -130,7 +134,7 @@ def _observed(
 
 def _updated(law: Law, units: Vector, seconds: float, noise: float, *, drifts: bool) -> Law:
     """The law after `units` of work took `seconds`; unchanged by seconds that no clip can take."""
-    if not 0 < seconds < math.inf:
+    if not LEAST_S < seconds < math.inf:
         return law
     expected = dot(units, law.mean)
     floor = tuple(LEAST_SHARE * max(expected, seconds) / unit if unit else 0.0 for unit in units)
@@ -149,7 +153,7 @@ def _updated(law: Law, units: Vector, seconds: float, noise: float, *, drifts: b
             own = (error / SURPRISE) ** 2 - known
         else:
             surprises = 0
-            covariance = _sum(covariance, _widened(law.mean, scale, PACE, OWN))
+            covariance = _sum(covariance, _widened(law.mean, scale, PACE_CHANGE, OWN_CHANGE))
             known = dot(units, _product(covariance, units))
     shared = _product(covariance, units)
     gain = tuple(value / (known + own) for value in shared)
