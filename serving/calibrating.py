@@ -55,12 +55,15 @@ class Report:
         steps = self.verdicts[0].shape.num_inference_steps
         table = Table(title=f"Clips of {steps} steps that the fit has not seen", title_justify="left")
         table.add_column("clip")
-        for name in ("predicted s", "measured s", "error", "predicted GiB", "measured GiB"):
+        on_card = self.verdicts[0].measured_gib is not None
+        memory = ("predicted GiB", "measured GiB", "plan") if on_card else ()
+        for name in ("predicted s", "measured s", "error", *memory):
             table.add_column(name, justify="right")
         for row in self.verdicts:
-            gib = [f"{value:.2f}" if value is not None else "" for value in (row.predicted_gib, row.measured_gib)]
-            clip = row.shape.words if row.predicted_gib is None else f"{row.shape.words} ({row.plan.name})"
-            table.add_row(clip, f"{row.predicted_s:.2f}", f"{row.measured_s:.2f}", f"{row.error:+.1%}", *gib)
+            held = (_gib(row.predicted_gib), _gib(row.measured_gib), row.plan.name) if on_card else ()
+            table.add_row(
+                row.shape.words, f"{row.predicted_s:.2f}", f"{row.measured_s:.2f}", f"{row.error:+.1%}", *held
+            )
         return table
 
     def to_json(self) -> dict[str, Any]:
@@ -86,6 +89,10 @@ class Report:
             "worst_error": round(self.worst.error, 4),
             "goal_met": abs(self.worst.error) <= GOAL,
         }
+
+
+def _gib(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def calibrate_here(settings: Settings, model: str, on_trial: OnTrial) -> Report:

@@ -16,6 +16,7 @@ from serving.request import VideoParameters, resolve
 from serving.scheduling.calibration import calibrated
 from serving.scheduling.cost import Shape, speed_of
 from serving.scheduling.plans import PLANS
+from serving.settings import load_settings
 from serving.trials import Trial, judge, shapes
 
 runner = CliRunner()
