@@ -19,7 +19,7 @@ from serving.scheduling.cost import STAGES, CostRow, Shape, Speed, dot, stage_se
 
 JOB_NOISE = 0.1
 """Relative error of a job's seconds: the card, its host and its driver have other things to do."""
-MEASURED_NOISE = 0.02
+MEASURED_NOISE = 0.03
 """The same of seconds measured with care."""
 PACE, OWN = 1.0, 1.0
 """Relative errors of the seeds: what all coefficients of a stage have in common, and each one's own."""
