@@ -17,7 +17,7 @@ from serving.engine.pipeline import Clip, Pipeline
 from serving.errors import InsufficientGpuMemory
 from serving.presets import ModelProfile, target_size
 from serving.request import VideoParameters, resolve
-from serving.scheduling.calibration import Calibration, Observation, calibrated
+from serving.scheduling.calibration import MEASURED_NOISE, Calibration, Observation, calibrated
 from serving.scheduling.cards import CardClass, recognise
 from serving.scheduling.cost import Shape, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
@@ -45,10 +45,13 @@ class Trial:
     """The most memory allocated on the card; None on a CPU."""
     judges: bool
     """Whether it was kept from the fit."""
+    spread: float = 0.0
+    """How far its steps lie from their median, relative to it: on a busy machine, far."""
 
     @property
     def observation(self) -> Observation:
-        return Observation(self.shape, self.seconds, self.plan.sequential)
+        noise = max(MEASURED_NOISE, self.spread)
+        return Observation(self.shape, self.seconds, self.plan.sequential, noise)
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,13 @@ def _trial(pipeline: Pipeline, shape: Shape, judges: bool) -> Trial:
         # Its libraries choose and build kernels at the first call of each shape.
         _generate(pipeline, shape, 1, plan)
     clip, ends = _generate(pipeline, shape, STEPS, plan)
-    step_s = statistics.median(end - start for start, end in pairwise(ends))
+    steps = [end - start for start, end in pairwise(ends)]
+    step_s = statistics.median(steps)
+    spread = (max(steps) - min(steps)) / 2 / step_s
     peak = None if clip.peak_memory_bytes is None else clip.peak_memory_bytes / GIB
     # Where memory was short the clip ran by a smaller plan than was asked for.
     ran = next(row for row in PLANS if row.name == clip.plan)
-    return Trial(shape, ran, clip.timings | {"denoise": step_s}, peak, judges)
+    return Trial(shape, ran, clip.timings | {"denoise": step_s}, peak, judges, spread)
 
 
 def _generate(pipeline: Pipeline, shape: Shape, steps: int, plan: MemoryPlan) -> tuple[Clip, list[float]]:

@@ -20,7 +20,7 @@ from serving.scheduling.cost import STAGES, CostRow, Shape, Speed, dot, stage_se
 JOB_NOISE = 0.1
 """Relative error of a job's seconds: the card, its host and its driver have other things to do."""
 MEASURED_NOISE = 0.03
-"""The same of seconds measured with care."""
+"""The same, at least, of seconds measured with care."""
 PACE, OWN = 1.0, 1.0
 """Relative errors of the seeds: what all coefficients of a stage have in common, and each one's own."""
 PACE_DRIFT, OWN_DRIFT = 0.02, 0.005
@@ -48,6 +48,8 @@ class Observation:
     seconds: Mapping[str, float]
     sequential: bool = False
     """By a memory plan that runs the two guidance halves one after the other."""
+    noise: float = JOB_NOISE
+    """Relative error of the seconds."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ def unmeasured(seed: Speed) -> Calibration:
 
 def learn(calibration: Calibration, observation: Observation, cost: CostRow) -> Calibration:
     """What is known after one more job."""
-    return _observed(calibration, observation, cost, JOB_NOISE, drifts=True)
+    return _observed(calibration, observation, cost, drifts=True)
 
 
 def calibrated(seed: Speed, observations: Sequence[Observation], cost: CostRow) -> Calibration:
     """What is known after clips that were measured with care, on one card, within minutes; nothing older counts."""
     calibration = unmeasured(_at_the_pace_of(observations, seed, cost))
     for observation in observations:
-        calibration = _observed(calibration, observation, cost, MEASURED_NOISE, drifts=False)
+        calibration = _observed(calibration, observation, cost, drifts=False)
     return calibration
 
 
@@ -121,12 +123,10 @@ def _at_the_pace_of(observations: Sequence[Observation], seed: Speed, cost: Cost
     return Speed(**{stage: tuple(pace[stage] * value for value in getattr(seed, stage)) for stage in STAGES})
 
 
-def _observed(
-    calibration: Calibration, observation: Observation, cost: CostRow, noise: float, *, drifts: bool
-) -> Calibration:
+def _observed(calibration: Calibration, observation: Observation, cost: CostRow, *, drifts: bool) -> Calibration:
     units = work(observation.shape, cost, sequential=observation.sequential)
     laws = {
-        stage: _updated(law, units[stage], observation.seconds.get(stage, 0.0), noise, drifts=drifts)
+        stage: _updated(law, units[stage], observation.seconds.get(stage, 0.0), observation.noise, drifts=drifts)
         for stage, law in calibration.laws.items()
     }
     return Calibration(laws, calibration.observations + 1)
