@@ -128,7 +128,7 @@ def test_a_clip_known_to_be_unsteady_spoils_little(card: Speed, place: int, fact
     seen[place] = replace(seen[place], seconds=seconds, noise=abs(factor - 1) + MEASURED_NOISE)
     speed = calibrated(SEED, seen, COST).speed
     for shape in [*CORNERS, STANDARD]:
-        assert total(speed, shape) == pytest.approx(total(card, shape), rel=0.6)
+        assert total(speed, shape) == pytest.approx(total(card, shape), rel=0.15)
 
 
 @several
