@@ -17,6 +17,7 @@ from deployments.beating import Beat
 from deployments.encoder import RECEIVED
 from deployments.wiring import Wiring
 from serving.card_meter import CardMeter
+from serving.card_speed import CardSpeed
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import WorkerCrashed
@@ -65,6 +66,7 @@ class Generator:
             },
         )
         self._beat = Beat(self._store, worker)
+        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(worker.card))
         logger.info("ready: %s on %s", pool.model, pipeline.card.name)
 
     async def generate(self, job: Job) -> None:
@@ -84,6 +86,8 @@ class Generator:
                     self._give_up(job, error)
                 if rendered is not None:
                     await self._hand_over(job, rendered)
+                    if rendered.observation is not None:
+                        self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""

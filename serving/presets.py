@@ -58,11 +58,12 @@ class Cost(_Row):
     """Work and memory of one denoising step, fitted to counts of the model.
 
     With N megapixel-frames and S megapixels a frame, a guided step takes `N * (tflop_linear + tflop_spatial * S)`
-    TFLOP and holds `weights_gib + activation_gib * N` GiB.
+    TFLOP and holds `weights_gib + activation_gib * N` GiB; decoding takes `tflop_decode * N`.
     """
 
     tflop_linear: float
     tflop_spatial: float
+    tflop_decode: float
     weights_gib: float
     activation_gib: float
     offloaded_gib: float = 0.0
@@ -148,10 +149,11 @@ I2VGEN_XL = ModelProfile(
     },
     # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
     # peaks the stock forward allocates at those shapes (5.0 to 25.3 GiB, within 2%); decoding a frame of 1024x1024
-    # holds 1.5 GiB.
+    # holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
     cost=Cost(
         tflop_linear=9.22,
         tflop_spatial=3.38,
+        tflop_decode=9.6,
         weights_gib=4.65,
         activation_gib=0.625,
         offloaded_gib=2.0,

@@ -38,10 +38,15 @@ def make_recipe(
         "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
         "model": {"source": model, "revision": revision, "dtype": dtype},
         "card": card,
-        "versions": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        "versions": versions(),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "attempt": attempt,
     }
+
+
+def versions() -> dict[str, str]:
+    """What renders here: each installed library and its version."""
+    return {name: found for name in LIBRARIES if (found := _version(name)) is not None}
 
 
 def _version(library: str) -> str | None:

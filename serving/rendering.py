@@ -21,6 +21,7 @@ from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
+from serving.scheduling.calibration import Observation
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Rendered:
 
     frames: np.ndarray
     recipe: dict[str, Any]
+    observation: Observation | None = None
+    """What it says of the card's speed; None where memory ran short on the way."""
 
 
 class Renderer:
@@ -84,19 +87,16 @@ class Renderer:
             self._meter.step()
             lease.report("denoising" if step < steps else "decoding", step, steps)
 
-        clip = self._pipeline.generate(
-            picture,
-            job.request,
-            on_step=on_step,
-            should_stop=lease.should_stop,
-            plan=self._pipeline.plan_for(job.request),
-        )
+        plan = self._pipeline.plan_for(job.request)
+        clip = self._pipeline.generate(picture, job.request, on_step=on_step, should_stop=lease.should_stop, plan=plan)
         self._meter.clip(clip)
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
         recipe = recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan}
-        return Rendered(clip.frames, recipe)
+        as_planned = clip.plan == plan.name
+        observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
+        return Rendered(clip.frames, recipe, observation)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":

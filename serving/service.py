@@ -27,14 +27,14 @@ from serving.errors import (
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.placing import Placeable
 from serving.pools import ServedPool
 from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
 from serving.quoting import Quote, Quoter
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
-from serving.scheduling.cards import CARDS, recognise
 from serving.scheduling.placement import Placement, Pool, place
-from serving.settings import AUTO, Settings
+from serving.settings import Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
         self._bounds: dict[str, Any] = {
             "max_waiting": settings.max_waiting_jobs,
@@ -121,7 +122,7 @@ class VideoService:
         return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
 
     def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
-        pools = self._placeable()
+        pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
@@ -136,7 +137,7 @@ class VideoService:
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
     def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
-        placement = self._place(request, self._placeable())
+        placement = self._place(request, self._placeable.now())
         self._check_disk()
         new = NewJob(
             request=request,
@@ -159,11 +160,6 @@ class VideoService:
     def _nearly_full(self) -> bool:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
         return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
-
-    def _placeable(self) -> list[Pool]:
-        """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
-        reported = {worker.pool: worker.card for worker in self._store.workers(role="generator")}
-        return [_as_pool(pool, reported.get(pool.settings.name)) for pool in self._pools]
 
     def _profile(self, model: str | None) -> ModelProfile:
         if model is None:
@@ -264,19 +260,6 @@ class VideoService:
 
 def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
     return request.model_copy(update={"width": prepared.width, "height": prepared.height})
-
-
-def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
-    name, model = pool.settings.name, pool.profile.name
-    if pool.settings.card != AUTO:
-        known = CARDS[pool.settings.card]
-    elif card is not None:
-        memory = float(str(card["memory_bytes"] or 0)) / 2**30
-        known = recognise(str(card["name"]), memory)
-        return Pool(name, model, known.tflops, memory or None)
-    else:
-        known = CARDS["cpu"]
-    return Pool(name, model, known.tflops, known.memory_gib or None)
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:

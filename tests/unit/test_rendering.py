@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from serving.card_meter import CardMeter
+from serving.engine.pipeline import Clip, Pipeline
+from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
-from serving.rendering import Renderer
+from serving.presets import BUILTIN
+from serving.rendering import Rendered, Renderer
+from serving.scheduling.cost import Shape
 from serving.storage import DirectoryStorage
 
 
@@ -82,3 +87,39 @@ def test_a_poisoned_card_is_the_processs_end_not_the_jobs(
         render(RuntimeError("CUDA error: device-side assert triggered"))
     (job,) = sqlite_store.list()[0]
     assert job.status == JobStatus.IN_PROGRESS  # the replica releases it and exits
+
+
+def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = Pipeline.load(locate(BUILTIN), device="cpu")
+    renderer = Renderer(pipeline, sqlite_store, pictures, CardMeter(UNMEASURED, "default"))
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+
+    def render() -> Rendered | None:
+        small = {"width": 64, "height": 64, "num_frames": 2, "num_inference_steps": 1}
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), **small))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with JobLease(sqlite_store, job) as lease:
+            return renderer.render(job, lease)
+
+    planned = render()
+    assert planned is not None
+    assert planned.observation is not None
+    assert planned.observation.shape == Shape(64, 64, 2, 1, True)
+    assert set(planned.observation.seconds) == {"condition", "denoise", "decode"}
+
+    whole, calls = pipeline._generate, []
+
+    def short_of_memory_at_first(*args: Any) -> Clip:
+        calls.append(args)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(*args)
+
+    monkeypatch.setattr(pipeline, "_generate", short_of_memory_at_first)
+    replanned = render()
+    assert replanned is not None
+    assert replanned.observation is None

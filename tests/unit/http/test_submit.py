@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from starlette.types import Message, Receive
 from serving.errors import RateLimited, RequestTimedOut
 from serving.http.errors import error_response
 from serving.http.submission import read_submission
+from serving.presets import BUILTIN, profile_for
+from serving.scheduling.calibration import unmeasured
+from serving.scheduling.cards import CARDS
+from serving.scheduling.cost import seconds, speed_of
 
 GOOD = {"prompt": "pan left"}
 
@@ -44,6 +49,17 @@ def test_a_deadline_and_what_each_pool_would_take_reach_the_queue(api: Api) -> N
     assert job.deadline == pytest.approx(job.created_at + 90.5, abs=5)
     assert list(job.estimates) == ["default"]
     assert job.estimate_s == job.estimates["default"] > 0
+
+
+def test_a_measured_card_s_speed_is_the_estimate(make_api: Callable[..., Api]) -> None:
+    api = make_api()
+    cost = profile_for(BUILTIN).cost
+    job = api.store.get(api.submit()["id"])
+    assert job.estimate_s == pytest.approx(seconds(job.request.shape, cost, CARDS["cpu"].tflops))
+    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(1.0, cost)))
+    # What a service has read counts for some seconds; another one reads it now.
+    assert api.store.get(api.submit()["id"]).estimate_s == job.estimate_s
+    assert api.store.get(make_api().submit()["id"]).estimate_s == pytest.approx(seconds(job.request.shape, cost, 1.0))
 
 
 @pytest.mark.parametrize("reference", [data_url(), {"image_url": data_url()}])

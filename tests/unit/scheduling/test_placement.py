@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from serving.errors import DoesNotFit
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS, recognise
-from serving.scheduling.cost import Shape, tflop
+from serving.scheduling.cost import CALL_S, Shape, seconds, speed_of, tflop
 from serving.scheduling.placement import Choices, Pool, place
 from serving.scheduling.plans import MAX_CHUNK, PLANS, decode_chunk, largest_fitting, peak_gib
 
@@ -40,7 +42,23 @@ def test_without_guidance_half_the_work_and_half_the_activations() -> None:
 def test_a_small_job_may_go_to_every_card_of_its_model_fastest_first() -> None:
     placement = place(Shape(512, 512, 8, 30, True), "m", COST, POOLS)
     assert placement.pools == ("a100", "rtx3060")
-    assert placement.seconds["rtx3060"] == pytest.approx(placement.seconds["a100"] * 62 / 10)
+    for name, tflops in (("rtx3060", 10), ("a100", 62)):
+        assert placement.seconds[name] == seconds(Shape(512, 512, 8, 30, True), COST, tflops)
+
+
+def test_a_measured_speed_counts_and_not_the_class_s() -> None:
+    shape = Shape(512, 512, 8, 30, True)
+    slow = replace(POOLS[1], speed=speed_of(1, COST))
+    placement = place(shape, "m", COST, [POOLS[0], slow])
+    assert placement.pools == ("rtx3060", "a100")
+    assert placement.seconds["a100"] == seconds(shape, COST, 1)
+
+
+def test_halves_in_sequence_take_a_second_call_of_the_model_each_step() -> None:
+    shape, small = Shape(1024, 1024, 32, 100, True), Pool("small", "m", 62, 24)
+    placement = place(shape, "m", COST, [small, POOLS[1]])
+    assert placement.plans["small"].name == "offload-sequential"
+    assert placement.seconds["small"] - placement.seconds["a100"] == pytest.approx(100 * CALL_S)
 
 
 def test_a_large_job_goes_only_where_it_fits() -> None:
