@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.1
 BACKOFF_S = 1.0
 # Ray drops a gauge that is not set again within 20 s.
-GAUGES_S = 5.0
+GAUGES_S = 1.0
 REAP_EVERY_S = 60.0
 SIZE_EVERY_S = 0.5
 

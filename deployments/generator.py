@@ -67,6 +67,11 @@ class Generator:
     async def check_health(self) -> None:
         self._beat.check()
 
+    def __del__(self) -> None:
+        """Serve calls it where a replica is taken down; no hook at the process's exit would run."""
+        if "_beat" in vars(self):
+            self._beat.leave()
+
     async def _work(self, job: Job) -> None:
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:

@@ -13,6 +13,9 @@ from serving.settings import AUTO, PoolSettings, Settings
 
 CPU = CARDS["cpu"].name
 EMULATED_CPUS = 0.01
+# Ray 2.60 reads this deprecated field and not the variable that is to replace it. A pool that has just gone to zero
+# is started again for requests of the look-back period: a long one would load a model several times for nothing.
+STATS = {"metrics_interval_s": 1.0, "look_back_period_s": 1.5}
 
 
 def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
@@ -54,7 +57,7 @@ def replica_options(served: ServedPool, gpus: int) -> dict[str, Any]:
         return options | {"num_replicas": most}
     # Serve's delays would come on top of `Sizer`'s own patience.
     delays = {"upscale_delay_s": 0, "downscale_delay_s": 0, "downscale_to_zero_delay_s": 0}
-    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays}}
+    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays, **STATS}}
 
 
 def deployment_of(pool: PoolSettings) -> str:
@@ -77,4 +80,4 @@ def dispatcher_options(wiring: Wiring) -> dict[str, Any]:
     """Serve takes autoscaling stats only from a deployment that scales itself, if only from one to one."""
     if not scales(wiring.settings, wiring.gpus):
         return {}
-    return {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}
+    return {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1, **STATS}}
