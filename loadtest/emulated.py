@@ -33,15 +33,14 @@ def service(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[st
     """The address of a service that can take work; `settings` are environment variables."""
     rows = [{"name": p.card, "card": p.card, "min_replicas": p.least, "max_replicas": p.most} for p in pools]
     with tempfile.TemporaryDirectory(prefix="i2v-loadtest-") as folder:
-        started = ChildService(
-            Path(folder),
-            I2V_MODEL="emulated",
-            I2V_EMULATION_SPEED=str(speed),
-            I2V_POOLS=json.dumps(rows),
-            I2V_LOG_DIR=f"{folder}/logs",
-            RAY_metrics_report_interval_ms="1000",  # Ray's own is ten seconds
-            **settings,
-        )
+        environment = {
+            "I2V_MODEL": "emulated",
+            "I2V_EMULATION_SPEED": str(speed),
+            "I2V_POOLS": json.dumps(rows),
+            "I2V_LOG_DIR": f"{folder}/logs",
+            "RAY_metrics_report_interval_ms": "1000",  # Ray's own is ten seconds
+        }
+        started = ChildService(Path(folder), **environment | settings)
         try:
             started.wait_until_ready()
             yield started.url
