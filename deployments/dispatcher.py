@@ -132,8 +132,9 @@ class Dispatcher:
                 settled.set()
                 if job is not None:
                     with about(job.id):
+                        response = cards.dispatch(card, job)
                         self._count_claim(pool, job)
-                        await self._follow(job, cards.dispatch(card, job))
+                        await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)

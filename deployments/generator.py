@@ -46,6 +46,8 @@ class Generator:
         self._renderer = Renderer(model, self._store, wiring.pictures(), self._meter)
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
+        # One clip may be on its way to the encoder while the card works on the next.
+        self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         worker = Worker(
             id=serve.get_replica_context().replica_tag,
@@ -61,18 +63,24 @@ class Generator:
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job) -> None:
-        """Returns once the card is free again: the frames are with the encoder, or the job has ended."""
-        await asyncio.shield(self._keep(self._work(job)))
+        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended."""
+        free = asyncio.Event()
+        work = self._keep(self._work(job, free))
+        work.add_done_callback(lambda _: free.set())
+        await free.wait()
+        if work.done():
+            work.result()
 
     async def check_health(self) -> None:
         self._beat.check()
 
-    def __del__(self) -> None:
-        """Serve calls it where a replica is taken down; no hook at the process's exit would run."""
+    async def __del__(self) -> None:
+        """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
-            self._beat.leave()
+            async with self._way_out:
+                self._beat.leave()
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Job, free: asyncio.Event) -> None:
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
             async with self._card:
@@ -80,8 +88,14 @@ class Generator:
                     rendered = await asyncio.to_thread(self._renderer.render, job, lease)
                 except Exception as error:
                     self._give_up(job, error)
-                if rendered is not None:
-                    await self._hand_over(job, rendered)
+                if rendered is None:
+                    return
+                await self._way_out.acquire()
+            free.set()
+            try:
+                await self._hand_over(job, rendered)
+            finally:
+                self._way_out.release()
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
