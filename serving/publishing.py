@@ -99,13 +99,14 @@ class Publisher:
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
         if lease.should_stop() and lease.stop_reason == "cancelled":
             raise Cancelled
-        result = {"recipe": recipe, "files": files, "timings": timings}
+        waited_s = 0.0 if job.started_at is None else max(0.0, job.started_at - job.created_at)
+        result = {"recipe": recipe, "files": files, "timings": {"wait": round(waited_s, 3), **timings}}
         expires_at = None if self._retention_s is None else time.time() + self._retention_s
         completed = self._store.complete(job.id, job.attempt, result, expires_at)
         if completed:
             self._metrics.observe(ENCODING_SECONDS, timings["encode"], format=job.request.format)
-            waited_s = max(0.0, time.time() - job.created_at)
-            self._metrics.observe(COMPLETION_SECONDS, waited_s, model=job.model, priority=job.priority)
+            took_s = max(0.0, time.time() - job.created_at)
+            self._metrics.observe(COMPLETION_SECONDS, took_s, model=job.model, priority=job.priority)
             logger.info("completed: %s", files["video"], extra={"timings_s": timings})
         else:
             logger.warning("not published: the job had ended, or another worker has it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -49,6 +50,7 @@ def versions() -> dict[str, str]:
     return {name: found for name in LIBRARIES if (found := _version(name)) is not None}
 
 
+@cache  # a card waits for the recipe, and a version is looked up on disk
 def _version(library: str) -> str | None:
     try:
         return version(library)

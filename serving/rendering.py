@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from serving.card_meter import CardMeter
-from serving.engine import card
-from serving.engine.pipeline import Pipeline
+from serving.engine.contract import LoadedModel
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
@@ -38,10 +37,10 @@ class Rendered:
 
 
 class Renderer:
-    """Renders one job at a time on one loaded pipeline."""
+    """Renders one job at a time on one loaded model."""
 
-    def __init__(self, pipeline: Pipeline, store: JobStore, pictures: Storage, meter: CardMeter) -> None:
-        self._pipeline = pipeline
+    def __init__(self, model: LoadedModel, store: JobStore, pictures: Storage, meter: CardMeter) -> None:
+        self._model = model
         self._store = store
         self._pictures = pictures
         self._meter = meter
@@ -67,6 +66,9 @@ class Renderer:
             self._store.fail(job.id, job.attempt, error.code, error.message)
             return None
         except Exception as error:
+            # Here, as it imports PyTorch, which an emulated card does without.
+            from serving.engine import card
+
             if card.is_poisoned(error):
                 raise
             logger.exception("failed", extra={"code": GenerationFailed.code})
@@ -87,13 +89,13 @@ class Renderer:
             self._meter.step()
             lease.report("denoising" if step < steps else "decoding", step, steps)
 
-        plan = self._pipeline.plan_for(job.request)
-        clip = self._pipeline.generate(picture, job.request, on_step=on_step, should_stop=lease.should_stop, plan=plan)
+        plan = self._model.plan_for(job.request)
+        clip = self._model.generate(picture, job.request, on_step=on_step, should_stop=lease.should_stop, plan=plan)
         self._meter.clip(clip)
         seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
-        recipe = recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan}
+        recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
         as_planned = clip.plan == plan.name
         observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
         return Rendered(clip.frames, recipe, observation)
@@ -106,14 +108,14 @@ class Renderer:
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
 
 
-def recipe_of(job: Job, pipeline: Pipeline, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
+def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
     return make_recipe(
         job.request,
         picture_png=png,
-        model=pipeline.weights.name,
-        revision=pipeline.weights.revision,
-        card=pipeline.card.name,
-        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        model=model.source.name,
+        revision=model.source.revision,
+        card=model.card.name,
+        dtype=model.source.dtype,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from PIL import Image
 
-from serving.engine.pipeline import Clip, Pipeline
+from serving.engine.contract import Clip
+from serving.engine.pipeline import Pipeline
 from serving.errors import InsufficientGpuMemory
 from serving.presets import ModelProfile, target_size
 from serving.request import VideoParameters, resolve

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from serving.engine import card
-from serving.engine.sampler import ShouldStop
+from serving.engine.contract import ShouldStop
 from serving.errors import Cancelled, GenerationFailed
 from serving.scheduling.plans import DECODING_SHARE, MAX_CHUNK
 
