@@ -50,7 +50,14 @@ class Generator:
         pipeline.warm_up()
         self._store = wiring.open_store()
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
-        self._renderer = Renderer(pipeline, self._store, wiring.pictures(), self._meter)
+        self._renderer = Renderer(
+            pipeline,
+            self._store,
+            wiring.pictures(),
+            self._meter,
+            on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,10 +94,16 @@ class Generator:
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
-        logger.critical("the card is lost: %s", error, exc_info=error)
+        logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
-            reason = f"The card failed: {str(error).splitlines()[0]}"
-            self._store.release(job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=True)
+            self._store.release(
+                job.id,
+                job.attempt,
+                reason_code=WorkerCrashed.code,
+                reason="The card failed: " + str(error).partition("\n")[0],
+                charge=True,
+                max_attempts=self._settings.max_attempts,
+            )
         finally:
             os._exit(1)
 
@@ -112,6 +125,7 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
+            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

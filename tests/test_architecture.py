@@ -31,6 +31,8 @@ ORDER = [
     "storage",
     "logs",
     "card_meter",
+    "watchdog",
+    "fault_points",
     "rendering",
     "publishing",
     "retention",

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from serving.card_meter import CardMeter
+from serving.engine.card import Card
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
+from serving.presets import PUBLISHED, profile_for
 from serving.rendering import Renderer
 from serving.storage import DirectoryStorage
 
 
 class Failing:
     """A pipeline whose generation raises."""
+
+    device = torch.device("cpu")
+    card = Card("x86_64", 0)
+    weights = SimpleNamespace(profile=profile_for(PUBLISHED))
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -51,7 +60,13 @@ def render(
         sqlite_store.insert(new_job(picture_key=key))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
         assert job is not None
-        renderer = Renderer(Failing(error), sqlite_store, pictures, CardMeter(UNMEASURED, "default"))  # type: ignore[arg-type]
+        renderer = Renderer(
+            Failing(error),  # type: ignore[arg-type]
+            sqlite_store,
+            pictures,
+            CardMeter(UNMEASURED, "default"),
+            on_hang=lambda *_: pytest.fail("nothing hangs here"),
+        )
         with JobLease(sqlite_store, job) as lease:
             assert renderer.render(job, lease) is None
         return sqlite_store.get(job.id)
@@ -82,3 +97,39 @@ def test_a_poisoned_card_is_the_processs_end_not_the_jobs(
         render(RuntimeError("CUDA error: device-side assert triggered"))
     (job,) = sqlite_store.list()[0]
     assert job.status == JobStatus.IN_PROGRESS  # the replica releases it and exits
+
+
+def test_a_step_that_hangs_is_told_with_its_job(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    hung: list[tuple[Job, str]] = []
+    done = threading.Event()
+
+    def on_hang(job: Job, missing: str) -> None:
+        hung.append((job, missing))
+        done.set()
+
+    class Hanging(Failing):
+        def generate(self, *args: Any, on_step: Callable[[int, int], None], **options: Any) -> None:
+            on_step(1, 50)
+            assert done.wait(20)
+            raise InsufficientGpuMemory
+
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), width=8, height=8))
+    job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+    assert job is not None
+    renderer = Renderer(
+        Hanging(RuntimeError()),  # type: ignore[arg-type]
+        sqlite_store,
+        pictures,
+        CardMeter(UNMEASURED, "default"),
+        on_hang=on_hang,
+        least_step_s=0.1,
+    )
+    with JobLease(sqlite_store, job) as lease:
+        renderer.render(job, lease)
+    ((told, missing),) = hung
+    assert told.id == job.id
+    assert missing.startswith("no step within")
