@@ -24,6 +24,7 @@ from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
+from serving.publishing import files_of
 from serving.request import VideoParameters, VideoRequest, advice, resolve
 from serving.scheduling.cards import CARDS, recognise
 from serving.scheduling.placement import Pool, place
@@ -164,7 +165,8 @@ class VideoService:
     async def delete(self, video_id: str) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        before = set(_files(await self.retrieve(video_id)).values())
+        found = await self.retrieve(video_id)
+        before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
         if not job.status.ended:
@@ -172,6 +174,12 @@ class VideoService:
         # Those of a job that was completed in between.
         await asyncio.to_thread(self._delete_files, set(_files(job).values()) - before)
         return job
+
+    def _files_of_dead_attempts(self, job: Job) -> set[str]:
+        """What they may have left behind; after its record nothing would tell whose it is."""
+        attempts = range(1, job.attempt + (job.status is not JobStatus.IN_PROGRESS))
+        prefix = self._settings.output_prefix
+        return {key for attempt in attempts for key in files_of(job, attempt, prefix).values()}
 
     def _delete_files(self, keys: Iterable[str]) -> None:
         for key in keys:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from serving import fault_points
 from serving.client import Client
 
 START_S = 120.0
@@ -30,6 +31,9 @@ class Service:
         self.outputs = folder / "outputs"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("I2V_")}
         self.environment = clean | {"I2V_PORT": str(self.port), "I2V_MODEL": "builtin"} | environment
+        self._faults = folder / "faults"
+        self._faults.mkdir(exist_ok=True)
+        self.environment |= {fault_points.FOLDER: str(self._faults)}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> None:
@@ -48,6 +52,18 @@ class Service:
 
     def console(self) -> str:
         return (self.folder / "console.log").read_text()
+
+    def log(self) -> str:
+        """The log of its starts."""
+        return "".join(path.read_text() for path in sorted((self.folder / "logs").glob("app_*.log")))
+
+    def arm(self, point: str, fault: str) -> None:
+        """Have the first process that reaches this point of the code "kill" itself, or "hang"."""
+        (self._faults / f"{point}.new").write_text(fault)
+        (self._faults / f"{point}.new").rename(self._faults / point)
+
+    def fault_taken(self, point: str) -> bool:
+        return not (self._faults / point).exists()
 
     def processes(self) -> list[psutil.Process]:
         """Every live process of this start, the command itself first."""
