@@ -42,9 +42,9 @@ def assemble(wiring: Wiring) -> Application:
     # A freed card is noticed within this back-off; Serve's own half second would leave cards idle between jobs.
     router = RequestRouterConfig(max_backoff_s=0.05)
     generators = {
-        pool.settings.name: Generator.options(
-            request_router_config=router, **replica_options(pool.settings, wiring.gpus)
-        ).bind(wiring, pool, encoder)
+        pool.settings.name: Generator.options(request_router_config=router, **replica_options(pool, wiring.gpus)).bind(
+            wiring, pool, encoder
+        )
         for pool in wiring.pools
     }
     dispatcher = Dispatcher.options(**dispatcher_options(wiring)).bind(wiring, generators)

@@ -7,18 +7,15 @@ import logging
 import os
 from typing import Any, NoReturn
 
-import ray
-import torch
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.beating import Beat
 from deployments.encoder import RECEIVED
+from deployments.loading import load
 from deployments.wiring import Wiring
 from serving.card_meter import CardMeter
-from serving.engine.pipeline import Pipeline
-from serving.engine.weights import locate
 from serving.errors import WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -42,16 +39,13 @@ class Generator:
         wiring.open_log()
         self._settings = wiring.settings
         self._encoder = encoder
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        if device == "cpu":
-            # Ray allows a CPU actor one thread; the card of a CPU pool is the whole machine.
-            torch.set_num_threads(wiring.settings.cpu_threads or os.cpu_count() or 1)
-        pipeline = Pipeline.load(locate(pool.model, wiring.settings.revision), device=device)
-        pipeline.warm_up()
+        model = load(pool, wiring.settings)
+        model.warm_up()
         self._store = wiring.open_store()
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
         self._renderer = Renderer(
-            pipeline,
+            model,
+            pool.profile.cost,
             self._store,
             wiring.pictures(),
             self._meter,
@@ -67,12 +61,12 @@ class Generator:
             pool=pool.settings.name,
             model=pool.profile.name,
             card={
-                "name": pipeline.card.name,
-                "memory_bytes": pipeline.card.memory_bytes if device == "cuda" else None,
+                "name": model.card.name,
+                "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
             },
         )
         self._beat = Beat(self._store, worker)
-        logger.info("ready: %s on %s", pool.model, pipeline.card.name)
+        logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job) -> None:
         """Returns once the card is free again: the frames are with the encoder, or the job has ended."""

@@ -21,7 +21,7 @@ from deployments.autoscaling import POLICY
 from deployments.proxy import CALLBACK
 from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
-from serving.doctor import Level, examine, model_of
+from serving.doctor import Level, examine, models_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.store import open_store
 from serving.logs import log_to, new_log_file
@@ -184,7 +184,8 @@ def _check(settings: Settings, as_json: bool) -> None:
         from serving.engine.weights import locate
 
         # Here, where its progress can be seen, rather than in the first replica.
-        locate(model_of(settings), settings.revision)
+        for model in models_of(settings):
+            locate(model, settings.revision)
 
 
 def _release_jobs_of(start: str, settings: Settings) -> None:

@@ -6,22 +6,26 @@ from typing import Any
 
 from deployments.wiring import Wiring
 from serving.errors import ConfigurationInvalid
-from serving.presets import BUILTIN, PUBLISHED, profile_for
+from serving.presets import BUILTIN, EMULATED, PUBLISHED, profile_for
 from serving.scheduling.cards import CARDS
 from serving.service import ServedPool
 from serving.settings import AUTO, PoolSettings, Settings
 
 CPU = CARDS["cpu"].name
+EMULATED_CPUS = 0.01
 
 
 def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
     """Every pool with its model decided, in a cluster that has `gpus` GPUs."""
     decided = []
     for pool in settings.pools:
-        model = pool.model or settings.model
+        model = settings.model_for(pool)
         if model == AUTO:
             model = PUBLISHED if on_gpu(pool, gpus) else BUILTIN
-        decided.append(ServedPool(pool, model, profile_for(model)))
+        profile = profile_for(model)
+        if model == EMULATED:
+            profile = profile.faster(settings.emulation_speed)
+        decided.append(ServedPool(pool, model, profile))
     models: dict[str, str] = {}
     for served in decided:
         if models.setdefault(served.profile.name, served.model) != served.model:
@@ -36,9 +40,12 @@ def on_gpu(pool: PoolSettings, gpus: int) -> bool:
     return gpus > 0 if pool.card == AUTO else pool.card != CPU
 
 
-def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
+def replica_options(served: ServedPool, gpus: int) -> dict[str, Any]:
     """Serve options of the pool's generator: one replica a card."""
+    pool = served.settings
     resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if on_gpu(pool, gpus) else {"num_cpus": 1}
+    if served.model == EMULATED:
+        resources = {"num_cpus": EMULATED_CPUS}
     if pool.label is not None:
         resources["label_selector"] = pool.label
     least, most = bounds(pool, gpus)

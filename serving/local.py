@@ -65,10 +65,10 @@ def generate_locally(
     recipe = make_recipe(
         request,
         picture_png=prepared.png,
-        model=weights.name,
-        revision=weights.revision,
+        model=pipeline.source.name,
+        revision=pipeline.source.revision,
         card=pipeline.card.name,
-        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        dtype=pipeline.source.dtype,
         timings_s=timings,
     )
     on_stage("encoding", 0, 0)

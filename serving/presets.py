@@ -16,6 +16,8 @@ BUILTIN_FOLDER = Path(__file__).parent / "models" / "builtin"
 PUBLISHED = "ali-vilab/i2vgen-xl"
 RANDOM = "random-i2vgen-xl"
 """The full architecture with random weights, for benchmarks alone."""
+EMULATED = "emulated"
+"""No model at all: a card that is as busy as I2VGen-XL would keep it, for load tests alone."""
 ASPECT_LIMIT = 16 / 9  # sides may differ by this factor, either way round
 SIDE_MULTIPLE = 8
 
@@ -91,6 +93,12 @@ class ModelProfile(_Row):
     def side(self, resolution: str) -> int:
         return self.resolutions[resolution]
 
+    def faster(self, times: float) -> ModelProfile:
+        """The same model with a `times`-th of the work; its memory stays."""
+        cost = self.cost
+        work = {"tflop_linear": cost.tflop_linear / times, "tflop_spatial": cost.tflop_spatial / times}
+        return self.model_copy(update={"cost": cost.model_copy(update=work)})
+
     @property
     def area_limits(self) -> tuple[int, int]:
         """Smallest and largest legal area in pixels: the classes' own, with a tenth of tolerance."""
@@ -117,8 +125,8 @@ def read_profile(folder: Path) -> ModelProfile:
 
 def profile_for(model: str) -> ModelProfile:
     """The profile of a model setting, without touching weights or network."""
-    if model == RANDOM:
-        return I2VGEN_XL.model_copy(update={"name": RANDOM})
+    if model in (RANDOM, EMULATED):
+        return I2VGEN_XL.model_copy(update={"name": model})
     return read_profile(BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser())
 
 

@@ -16,8 +16,7 @@ from PIL import Image
 
 from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine import card
-from serving.engine.pipeline import Pipeline
+from serving.engine.contract import LoadedModel
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
@@ -25,7 +24,7 @@ from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
 from serving.scheduling.cards import recognise
-from serving.scheduling.cost import seconds
+from serving.scheduling.cost import CostRow, seconds
 from serving.storage import Storage
 from serving.watchdog import Watchdog, limits_for
 
@@ -41,11 +40,12 @@ class Rendered:
 
 
 class Renderer:
-    """Renders one job at a time on one loaded pipeline."""
+    """Renders one job at a time on one loaded model."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        model: LoadedModel,
+        cost: CostRow,
         store: JobStore,
         pictures: Storage,
         meter: CardMeter,
@@ -55,10 +55,12 @@ class Renderer:
     ) -> None:
         """
         Args:
+            cost: the model's.
             on_hang: told, in another thread, of a job on which the card hangs; it should end the process.
             least_step_s: a step may take this long, however little is expected of it.
         """
-        self._pipeline = pipeline
+        self._model = model
+        self._cost = cost
         self._store = store
         self._pictures = pictures
         self._meter = meter
@@ -86,6 +88,9 @@ class Renderer:
             self._store.fail(job.id, job.attempt, error.code, error.message)
             return None
         except Exception as error:
+            # Here, as it imports PyTorch, which an emulated card does without.
+            from serving.engine import card
+
             if card.is_poisoned(error):
                 raise
             logger.exception("failed", extra={"code": GenerationFailed.code})
@@ -111,26 +116,25 @@ class Renderer:
                 lease.report("denoising" if step < steps else "decoding", step, steps)
                 fault_points.reach("step")
 
-            clip = self._pipeline.generate(
+            clip = self._model.generate(
                 picture,
                 job.request,
                 on_step=on_step,
                 should_stop=lease.should_stop,
-                plan=self._pipeline.plan_for(job.request),
+                plan=self._model.plan_for(job.request),
             )
         self._meter.clip(clip)
-        seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
+        stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
-        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
-        recipe = recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan}
+        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
+        recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
         return Rendered(clip.frames, recipe)
 
     def _expected_s(self, request: VideoRequest) -> float:
         """Seconds that this card is expected to denoise for."""
-        mine = self._pipeline.card
-        memory_gib = 0.0 if self._pipeline.device.type == "cpu" else mine.memory_bytes / 2**30
-        tflops = recognise(mine.name, memory_gib).tflops
-        return seconds(request.shape, self._pipeline.weights.profile.cost, tflops)
+        card = self._model.card
+        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":
@@ -140,14 +144,14 @@ class Renderer:
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
 
 
-def recipe_of(job: Job, pipeline: Pipeline, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
+def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
     return make_recipe(
         job.request,
         picture_png=png,
-        model=pipeline.weights.name,
-        revision=pipeline.weights.revision,
-        card=pipeline.card.name,
-        dtype=str(pipeline.modules.unet.dtype).removeprefix("torch."),
+        model=model.source.name,
+        revision=model.source.revision,
+        card=model.card.name,
+        dtype=model.source.dtype,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

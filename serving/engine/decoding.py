@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from serving.engine import card
-from serving.engine.sampler import ShouldStop
+from serving.engine.contract import ShouldStop
 from serving.errors import Cancelled, GenerationFailed
 
 MAX_CHUNK = 4  # so that even 1024p decodes within 6 GiB, and a cancelled job ends soon

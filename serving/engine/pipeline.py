@@ -7,37 +7,20 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from serving.engine import card, decoding, sampler
 from serving.engine.conditioning import condition, generator_for
-from serving.engine.sampler import OnStep, ShouldStop
+from serving.engine.contract import Clip, OnStep, ShouldStop, Source
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What one request gave."""
-
-    frames: npt.NDArray[np.uint8]
-    """(F, H, W, 3), RGB."""
-    timings: dict[str, float]
-    """Seconds of "condition", "denoise" and "decode"."""
-    peak_memory_bytes: int | None
-    """The most memory allocated on the card, weights included; None on a CPU."""
-    plan: str = PLANS[0].name
-    """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
 
 
 class Pipeline:
@@ -82,6 +65,11 @@ class Pipeline:
             return cls(weights, modules, device, decode_chunk=decode_chunk)
         card.release(device)
         raise InsufficientGpuMemory(f"The card has too little free memory for the weights of {weights.name!r}.")
+
+    @property
+    def source(self) -> Source:
+        dtype = str(self.modules.unet.dtype).removeprefix("torch.")
+        return Source(self.weights.name, self.weights.revision, dtype)
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""

@@ -6,21 +6,19 @@ import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 
 from serving.card_meter import CardMeter
-from serving.engine.card import Card
+from serving.engine.contract import Card
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
-from serving.presets import PUBLISHED, profile_for
+from serving.presets import I2VGEN_XL
 from serving.rendering import Renderer
 from serving.storage import DirectoryStorage
 
@@ -28,9 +26,7 @@ from serving.storage import DirectoryStorage
 class Failing:
     """A pipeline whose generation raises."""
 
-    device = torch.device("cpu")
     card = Card("x86_64", 0)
-    weights = SimpleNamespace(profile=profile_for(PUBLISHED))
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -62,6 +58,7 @@ def render(
         assert job is not None
         renderer = Renderer(
             Failing(error),  # type: ignore[arg-type]
+            I2VGEN_XL.cost,
             sqlite_store,
             pictures,
             CardMeter(UNMEASURED, "default"),
@@ -122,6 +119,7 @@ def test_a_step_that_hangs_is_told_with_its_job(
     assert job is not None
     renderer = Renderer(
         Hanging(RuntimeError()),  # type: ignore[arg-type]
+        I2VGEN_XL.cost,
         sqlite_store,
         pictures,
         CardMeter(UNMEASURED, "default"),
