@@ -65,7 +65,7 @@ def violations(sent: Sent, jobs: Iterable[Found], changes: Iterable[Change], max
 def _unexplained(sent: Sent, known: Mapping[str, Found]) -> Iterator[str]:
     for job in known.values():
         if sent.answered.get(job.sent_as) != job.id and job.sent_as not in sent.unanswered:
-            yield f"{job.id}: nobody sent it, or its try {job.sent_as} became another job too"
+            yield f"{job.id}: nobody sent it as {job.sent_as!r}, or was told of another job"
     for name, count in Counter(job.sent_as for job in known.values()).items():
         if count > 1:
             yield f"try {name}: became {count} jobs"
