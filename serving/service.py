@@ -9,10 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from serving.absence import Absence
 from serving.encoding import ENCODERS
 from serving.errors import (
     InvalidParameter,
     ModelNotFound,
+    ServerOverloaded,
     StorageUnavailable,
     VideoExpired,
     VideoFailed,
@@ -77,6 +79,7 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self._absence = Absence(pool.settings.name for pool in pools if pool.settings.min_replicas != 0)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
@@ -100,6 +103,8 @@ class VideoService:
         self, request: VideoRequest, profile: ModelProfile, prepared: Prepared, warnings: tuple[str, ...], owner: str
     ) -> Job:
         placement = place(request.shape, request.model, profile.cost, self._placeable())
+        if self._absence.given_up(placement.pools, time.monotonic()):
+            raise ServerOverloaded("No card that can hold this is there; try again later.", retry_after_s=60)
         if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
         new = NewJob(
@@ -128,6 +133,7 @@ class VideoService:
     def _placeable(self) -> list[Pool]:
         """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
         reported = {worker.pool: worker.card for worker in self._store.workers(role="generator")}
+        self._absence.look(reported, time.monotonic())
         return [_as_pool(pool, reported.get(pool.settings.name)) for pool in self._pools]
 
     def _profile(self, model: str | None) -> ModelProfile:
@@ -225,6 +231,7 @@ class VideoService:
         if not any(worker.role == "dispatcher" for worker in workers):
             reasons.append("The dispatcher is not running.")
         live = {worker.pool for worker in workers if worker.role == "generator"}
+        self._absence.look(live, time.monotonic())
         # A pool that may sleep is woken by the first job.
         able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
         if not able:

@@ -37,6 +37,7 @@ ORDER = [
     "publishing",
     "retention",
     "local",
+    "absence",
     "service",
     "sizing",
     "gauges",
