@@ -21,6 +21,7 @@ ORDER = [
     "picture_warnings",
     "picture",
     "preprocessing",
+    "decoder",
     "settings",
     "engine",
     "recipe",
