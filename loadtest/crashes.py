@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ class Campaign:
         self._unanswered: set[str] = set()
         self._unended = 0
         self._told_at = 0.0
-        self._stuck = threading.Event()
+        self._stopped = threading.Event()
 
     def sent(self) -> Sent:
         return Sent(self._answered, self._unanswered)
@@ -121,22 +122,28 @@ class Campaign:
         self.events.tell("began", jobs=self._args.jobs, kills=len(kills), seed=self._args.seed)
         with ThreadPoolExecutor(SENDERS) as pool:
             senders = [pool.submit(self._send_all) for _ in range(SENDERS)]
-            ended, since = -1, time.monotonic()
-            while not (all(sender.done() for sender in senders) and self._unended == 0):
-                self._unended = self._history.unended()
-                if self._ended != ended:
-                    ended, since = self._ended, time.monotonic()
-                while kills and kills[0][0] <= self._ended and self._kill(kills[0][1], chance):
-                    kills.pop(0)
-                self._progress(self._args.kills - len(kills))
-                if time.monotonic() - since > STUCK_S:
-                    self.events.tell("stuck")
-                    self._stuck.set()
-                    break
-                time.sleep(0.1)
+            try:
+                self._watch(senders, kills, chance)
+            finally:
+                self._stopped.set()
         for sender in senders:
             sender.result()
         self.events.tell("ended")
+
+    def _watch(self, senders: Sequence[Future[None]], kills: list[tuple[float, str]], chance: random.Random) -> None:
+        """Kills by plan: (jobs that have ended by then, role)."""
+        ended, since, planned = -1, time.monotonic(), len(kills)
+        while not (all(sender.done() for sender in senders) and self._unended == 0):
+            self._unended = self._history.unended()
+            if self._ended != ended:
+                ended, since = self._ended, time.monotonic()
+            while kills and kills[0][0] <= self._ended and self._kill(kills[0][1], chance):
+                kills.pop(0)
+            self._progress(planned - len(kills))
+            if time.monotonic() - since > STUCK_S:
+                self.events.tell("stuck")
+                return
+            time.sleep(0.1)
 
     @property
     def _ended(self) -> int:
@@ -164,12 +171,12 @@ class Campaign:
     def _send_all(self) -> None:
         while (number := next(self._numbers)) < self._args.jobs:
             while self._unended >= self._args.waiting:
-                if self._stuck.wait(0.1):
+                if self._stopped.wait(0.1):
                     return
             for retry in count():
                 if self._send(f"{number}.{retry}", number):
                     break
-                if self._stuck.wait(0.2):
+                if self._stopped.wait(0.2):
                     return
 
     def _send(self, name: str, number: int) -> bool:
