@@ -16,11 +16,12 @@ CALLBACK = "deployments.proxy:middlewares"
 # Serve's proxy obeys these, meant for a proxy of its own in front: how long a request may take, and whether it goes on
 # without its client.
 OBEYED = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled")
+LOST = "The service lost this request on its way, and may have carried it out or not."
 # What Serve answers in plain text where the application answers in JSON. A 404 is a proxy that has just been started
 # and does not know the application yet: a client that follows a video must not take it for the video's.
 OWN_ANSWERS = {
     404: "The service is starting; try again.",
-    500: "The service lost this request on its way, and may have carried it out or not.",
+    500: LOST,
     503: "The service cannot take this now; try again.",
 }
 
@@ -38,7 +39,7 @@ class ForgetOrders:
 
 
 class OneErrorShape:
-    """Puts Serve's own refusals into the API's shape, as 503 `service_unavailable`."""
+    """Puts Serve's own refusals, and its silence where a replica died, into the API's shape: `service_unavailable`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,23 +48,26 @@ class OneErrorShape:
         if scope["type"] != "http" or scope["path"].startswith("/-/"):
             await self._app(scope, receive, send)
             return
-        replaced = False
+        reason: str | None = LOST  # until it is answered
 
         async def send_in_shape(message: Message) -> None:
-            nonlocal replaced
-            if replaced:
-                return
-            if message["type"] == "http.response.start" and message["status"] in OWN_ANSWERS:
-                headers = Headers(raw=list(message["headers"]))
-                if headers.get("content-type", "").startswith("text/plain"):
-                    replaced = True
-                    error = ServiceUnavailable(OWN_ANSWERS[message["status"]], retry_after_s=1)
-                    kept = {name: headers[name] for name in ("x-request-id",) if name in headers}
-                    await error_response(error, kept)(scope, receive, send)
-                    return
-            await send(message)
+            nonlocal reason
+            if message["type"] == "http.response.start":
+                reason = _refusal(message)
+            if reason is None:
+                await send(message)
 
         await self._app(scope, receive, send_in_shape)
+        if reason is not None:
+            request_id = Headers(scope=scope).get("x-request-id")
+            headers = {} if request_id is None else {"x-request-id": request_id}
+            await error_response(ServiceUnavailable(reason, retry_after_s=1), headers)(scope, receive, send)
+
+
+def _refusal(start: Message) -> str | None:
+    """What to say instead of a response that begins so; None where it is the application's."""
+    kind = Headers(raw=list(start["headers"])).get("content-type", "")
+    return OWN_ANSWERS.get(start["status"]) if kind.startswith("text/plain") else None
 
 
 def middlewares() -> list[Middleware]:

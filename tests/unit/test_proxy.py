@@ -6,8 +6,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from deployments.proxy import middlewares
 
@@ -21,22 +22,37 @@ def answer(request: Request) -> Response:
     return PlainTextResponse(text, status, headers=IDS)
 
 
+async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+    """As Serve's proxy is where the replica dies before its answer."""
+
+
 def headers(request: Request) -> Response:
     return JSONResponse(dict(request.headers))
 
 
 @pytest.fixture
 def client() -> TestClient:
-    routes = [Route("/headers", headers), *(Route(f"{path}/{{status:int}}", answer) for path in ("", "/json", "/-"))]
+    routes = [
+        Route("/headers", headers),
+        Mount("/silent", silent),
+        *(Route(f"{path}/{{status:int}}", answer) for path in ("", "/json", "/-")),
+    ]
     return TestClient(Starlette(routes=routes, middleware=middlewares()))
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
 def test_serves_own_refusals_are_in_the_apis_shape(client: TestClient, status: int) -> None:
-    got = client.get(f"/{status}")
+    got = client.get(f"/{status}", headers=IDS)
     assert (got.status_code, got.json()["error"]["code"]) == (503, "service_unavailable")
     assert (got.headers["retry-after"], got.headers.get_list("x-request-id")) == ("1", ["r-1"])
     assert int(got.headers["content-length"]) == len(got.content)
+
+
+def test_a_request_whose_replica_died_is_answered(client: TestClient) -> None:
+    got = client.get("/silent", headers=IDS)
+    assert (got.status_code, got.json()["error"]["code"]) == (503, "service_unavailable")
+    assert "may have carried it out or not" in got.json()["error"]["message"]
+    assert got.headers.get_list("x-request-id") == ["r-1"]
 
 
 @pytest.mark.parametrize("path", ["/json/404", "/json/503", "/-/503", "/200"])
