@@ -59,7 +59,7 @@ class Dispatcher:
         self._sizer = Sizer(self._store, wiring.pools, aim, self._settings.scale_down_after_s)
         self._wanted = {pool.name: pool.least for pool in wiring.pools}
         self._loops.append(asyncio.get_running_loop().create_task(self._size()))
-        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
+        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), wiring.job_logs(), policy)
         self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
 
     async def check_health(self) -> None:

@@ -44,7 +44,15 @@ class Generator:
         model.warm_up()
         self._store = wiring.open_store()
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
-        self._renderer = Renderer(model, self._store, wiring.pictures(), self._meter)
+        self._renderer = Renderer(
+            model,
+            pool.profile.cost,
+            self._store,
+            wiring.pictures(),
+            self._meter,
+            on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
         # One clip may be on its way to the encoder while the card works on the next.
@@ -98,13 +106,21 @@ class Generator:
                 await self._hand_over(job, rendered)
             finally:
                 self._way_out.release()
+        if rendered.observation is not None:
+            self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
-        logger.critical("the card is lost: %s", error, exc_info=error)
+        logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
-            reason = f"The card failed: {str(error).splitlines()[0]}"
-            self._store.release(job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=True)
+            self._store.release(
+                job.id,
+                job.attempt,
+                reason_code=WorkerCrashed.code,
+                reason="The card failed: " + str(error).partition("\n")[0],
+                charge=True,
+                max_attempts=self._settings.max_attempts,
+            )
         finally:
             os._exit(1)
 
@@ -126,6 +142,7 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
+            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

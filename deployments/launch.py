@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from deployments import demo
 from deployments.autoscaling import POLICY
+from deployments.proxy import CALLBACK
 from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
 from serving.doctor import Level, examine, models_of
@@ -31,8 +32,9 @@ APPLICATION = "i2v"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
-# Serve's defaults take half a minute to notice a dead proxy, and report usage to its makers.
+# Serve's defaults take half a minute to notice a dead proxy, obey clients' headers, and report usage to its makers.
 ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
     "RAY_USAGE_STATS_ENABLED": "0",

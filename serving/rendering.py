@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from serving import fault_points
 from serving.card_meter import CardMeter
 from serving.engine.contract import LoadedModel
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
@@ -20,8 +22,12 @@ from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
+from serving.request import VideoRequest
 from serving.scheduling.calibration import Observation
+from serving.scheduling.cards import recognise
+from serving.scheduling.cost import CostRow, seconds
 from serving.storage import Storage
+from serving.watchdog import Watchdog, limits_for
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +45,30 @@ class Rendered:
 class Renderer:
     """Renders one job at a time on one loaded model."""
 
-    def __init__(self, model: LoadedModel, store: JobStore, pictures: Storage, meter: CardMeter) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        cost: CostRow,
+        store: JobStore,
+        pictures: Storage,
+        meter: CardMeter,
+        *,
+        on_hang: Callable[[Job, str], object],
+        least_step_s: float = 60.0,
+    ) -> None:
+        """
+        Args:
+            cost: the model's.
+            on_hang: told, in another thread, of a job on which the card hangs; it should end the process.
+            least_step_s: a step may take this long, however little is expected of it.
+        """
         self._model = model
+        self._cost = cost
         self._store = store
         self._pictures = pictures
         self._meter = meter
+        self._on_hang = on_hang
+        self._least_step_s = least_step_s
 
     def render(self, job: Job, lease: JobLease) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
@@ -85,20 +110,37 @@ class Renderer:
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
 
-        def on_step(step: int, steps: int) -> None:
-            self._meter.step()
-            lease.report("denoising" if step < steps else "decoding", step, steps)
+        limits = limits_for(self._expected_s(job.request), job.request.num_inference_steps, self._least_step_s)
+        with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
+            plan = self._model.plan_for(job.request)
 
-        plan = self._model.plan_for(job.request)
-        clip = self._model.generate(picture, job.request, on_step=on_step, should_stop=lease.should_stop, plan=plan)
+            def on_step(step: int, steps: int) -> None:
+                watchdog.step(step, steps)
+                self._meter.step()
+                lease.report("denoising" if step < steps else "decoding", step, steps)
+                fault_points.reach("step")
+
+            clip = self._model.generate(
+                picture,
+                job.request,
+                on_step=on_step,
+                should_stop=lease.should_stop,
+                plan=plan,
+            )
         self._meter.clip(clip)
-        seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
+        stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
-        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
+        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
         recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
         as_planned = clip.plan == plan.name
         observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
         return Rendered(clip.frames, recipe, observation)
+
+    def _expected_s(self, request: VideoRequest) -> float:
+        """Seconds that this card is expected to denoise for."""
+        card = self._model.card
+        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":

@@ -31,6 +31,7 @@ from serving.placing import Placeable
 from serving.pools import ServedPool
 from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
+from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
@@ -126,6 +127,7 @@ class VideoService:
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
+            self._check_cards(placement)
             self._check_disk()
             self._store.check_room(owner, **self._bounds)
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
@@ -138,6 +140,7 @@ class VideoService:
 
     def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
         placement = self._place(request, self._placeable.now())
+        self._check_cards(placement)
         self._check_disk()
         new = NewJob(
             request=request,
@@ -152,6 +155,10 @@ class VideoService:
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _check_cards(self, placement: Placement) -> None:
+        if self._placeable.given_up(placement):
+            raise ServerOverloaded("No card that can hold this is there; try again later.", retry_after_s=60)
 
     def _check_disk(self) -> None:
         if self._nearly_full():
@@ -196,7 +203,8 @@ class VideoService:
     async def delete(self, video_id: str) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        before = set(_files(await self.retrieve(video_id)).values())
+        found = await self.retrieve(video_id)
+        before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
         if not job.status.ended:
@@ -204,6 +212,12 @@ class VideoService:
         # Those of a job that was completed in between.
         await asyncio.to_thread(self._delete_files, set(_files(job).values()) - before)
         return job
+
+    def _files_of_dead_attempts(self, job: Job) -> set[str]:
+        """What they may have left behind; after its record nothing would tell whose it is."""
+        attempts = range(1, job.attempt + (job.status is not JobStatus.IN_PROGRESS))
+        prefix = self._settings.output_prefix
+        return {key for attempt in attempts for key in files_of(job, attempt, prefix).values()}
 
     def _delete_files(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -249,6 +263,7 @@ class VideoService:
         if not any(worker.role == "dispatcher" for worker in workers):
             reasons.append("The dispatcher is not running.")
         live = {worker.pool for worker in workers if worker.role == "generator"}
+        self._placeable.look(live)
         # A pool that may sleep is woken by the first job.
         able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
         if not able:

@@ -107,6 +107,9 @@ class Settings(BaseSettings):
         30.0, ge=0, description="How long an expired video is still known (410, then 404), days."
     )
     lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
+    step_timeout_s: float = Field(
+        60.0, gt=0, description="Least time without a denoising step that ends a card's process, seconds."
+    )
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     target_wait_s: float = Field(60.0, gt=0, description="Pools are sized to do what waits within this, seconds.")
     scale_down_after_s: float = Field(120.0, ge=0, description="How long a card that is not needed is kept, seconds.")

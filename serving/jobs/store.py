@@ -296,6 +296,14 @@ class JobStore:
         """Which of these pictures any job refers to."""
         return self._database.read(lambda c: expiry.pictures_in_use(c, keys))
 
+    def known(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of these jobs there are, deleted ones that are still worked on included."""
+        return self._database.read(lambda c: expiry.known(c, ids))
+
+    def files_of_ended(self, ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The storage keys that each of these jobs refers to; of those that have ended, and for good."""
+        return self._database.read(lambda c: expiry.files_of_ended(c, ids))
+
     # How fast the cards are.
 
     def calibrations(self) -> tuple[CalibrationRow, ...]:

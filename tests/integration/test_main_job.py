@@ -74,6 +74,11 @@ def test_every_answer_carries_one_request_id(http: httpx.Client) -> None:
         assert request_id == given or (given is None and request_id)
 
 
+def test_a_client_does_not_set_serves_time_limit(http: httpx.Client) -> None:
+    answer = http.get("/v1/models", headers={"x-request-timeout-seconds": "0.00001"})
+    assert answer.status_code == 200, answer.text
+
+
 def test_the_command_against_the_service(service: Service, tmp_path: Path) -> None:
     clip = tmp_path / "out" / "clip.webm"
     command = [sys.executable, "-m", "deployments", "generate", str(PICTURE), "zoom in", "-o", str(clip), "--json"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from starlette.types import Message, Receive
 from serving.errors import RateLimited, RequestTimedOut
 from serving.http.errors import error_response
 from serving.http.submission import read_submission
+from serving.jobs.worker import Worker
 from serving.presets import BUILTIN, profile_for
 from serving.scheduling.calibration import unmeasured
 from serving.scheduling.cards import CARDS
@@ -240,6 +242,21 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:
     assert response.json()["error"]["code"] == "server_overloaded"
     assert int(response.headers["retry-after"]) >= 1
     assert api.count() == 5
+
+
+def test_where_no_card_comes_any_more_nothing_is_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.absence.GIVEN_UP_S", 0.3)
+    api.store.leave("g")
+    api.submit()  # it may only be restarting
+    time.sleep(0.4)
+    refused = api.http.post(URL, data={"prompt": "pan left"}, files={"input_reference": picture()})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
+    assert int(refused.headers["retry-after"]) > 0
+    assert api.count() == 1
+    api.store.beat(Worker(id="g2", role="generator", pool="default"))
+    api.submit()
+    api.store.leave("g2")
+    api.submit()  # the next absence begins anew
 
 
 def test_an_owner_s_bound_is_a_rate_limit() -> None:
