@@ -40,11 +40,11 @@ def assemble(wiring: Wiring) -> Application:
     settings = wiring.settings
     encoder = Encoder.options(num_replicas=settings.encoders).bind(wiring)
     # A freed card is noticed within this back-off; Serve's own half second would leave cards idle between jobs.
-    router = RequestRouterConfig(max_backoff_s=0.05)
+    router = RequestRouterConfig(initial_backoff_s=0.01, max_backoff_s=0.02)
     generators = {
-        pool.settings.name: Generator.options(
-            request_router_config=router, **replica_options(pool.settings, wiring.gpus)
-        ).bind(wiring, pool, encoder)
+        pool.settings.name: Generator.options(request_router_config=router, **replica_options(pool, wiring.gpus)).bind(
+            wiring, pool, encoder
+        )
         for pool in wiring.pools
     }
     dispatcher = Dispatcher.options(**dispatcher_options(wiring)).bind(wiring, generators)

@@ -33,6 +33,7 @@ class Beat:
     def leave(self) -> None:
         if not self._stop.is_set():
             self._stop.set()
+            self._thread.join(timeout=1.0)
             self._store.leave(self._worker.id)
 
     def _run(self) -> None:

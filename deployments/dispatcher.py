@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.1
 BACKOFF_S = 1.0
 # Ray drops a gauge that is not set again within 20 s.
-GAUGES_S = 5.0
+GAUGES_S = 1.0
 REAP_EVERY_S = 60.0
 SIZE_EVERY_S = 0.5
 
@@ -59,7 +59,7 @@ class Dispatcher:
         self._sizer = Sizer(self._store, wiring.pools, aim, self._settings.scale_down_after_s)
         self._wanted = {pool.name: pool.least for pool in wiring.pools}
         self._loops.append(asyncio.get_running_loop().create_task(self._size()))
-        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), policy)
+        self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), wiring.job_logs(), policy)
         self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
 
     async def check_health(self) -> None:
@@ -130,8 +130,9 @@ class Dispatcher:
                 settled.set()
                 if job is not None:
                     with about(job.id):
+                        response = cards.dispatch(card, job)
                         self._count_claim(pool, job)
-                        await self._follow(job, cards.dispatch(card, job))
+                        await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)

@@ -35,7 +35,7 @@ class Encoder:
         )
 
     async def encode(self, job: Job, frames: np.ndarray, recipe: dict[str, Any]) -> AsyncIterator[str]:
-        """Yields `RECEIVED` once the frames are here (the card is free then), and `DONE` at the end."""
+        """Yields `RECEIVED` once the frames are here (the card may send its next then), and `DONE` at the end."""
         # A task of its own: the clip is published even if the card that waits for DONE dies.
         publishing = asyncio.create_task(asyncio.to_thread(self._publish, job, frames, recipe))
         yield RECEIVED

@@ -7,18 +7,16 @@ import logging
 import os
 from typing import Any, NoReturn
 
-import ray
-import torch
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.beating import Beat
 from deployments.encoder import RECEIVED
+from deployments.loading import load
 from deployments.wiring import Wiring
 from serving.card_meter import CardMeter
-from serving.engine.pipeline import Pipeline
-from serving.engine.weights import locate
+from serving.card_speed import CardSpeed
 from serving.errors import WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -42,17 +40,23 @@ class Generator:
         wiring.open_log()
         self._settings = wiring.settings
         self._encoder = encoder
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        if device == "cpu":
-            # Ray allows a CPU actor one thread; the card of a CPU pool is the whole machine.
-            torch.set_num_threads(wiring.settings.cpu_threads or os.cpu_count() or 1)
-        pipeline = Pipeline.load(locate(pool.model, wiring.settings.revision), device=device)
-        pipeline.warm_up()
+        model = load(pool, wiring.settings)
+        model.warm_up()
         self._store = wiring.open_store()
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
-        self._renderer = Renderer(pipeline, self._store, wiring.pictures(), self._meter)
+        self._renderer = Renderer(
+            model,
+            pool.profile.cost,
+            self._store,
+            wiring.pictures(),
+            self._meter,
+            on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
+        # One clip may be on its way to the encoder while the card works on the next.
+        self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         worker = Worker(
             id=serve.get_replica_context().replica_tag,
@@ -60,21 +64,33 @@ class Generator:
             pool=pool.settings.name,
             model=pool.profile.name,
             card={
-                "name": pipeline.card.name,
-                "memory_bytes": pipeline.card.memory_bytes if device == "cuda" else None,
+                "name": model.card.name,
+                "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
             },
         )
         self._beat = Beat(self._store, worker)
-        logger.info("ready: %s on %s", pool.model, pipeline.card.name)
+        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(worker.card))
+        logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job) -> None:
-        """Returns once the card is free again: the frames are with the encoder, or the job has ended."""
-        await asyncio.shield(self._keep(self._work(job)))
+        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended."""
+        free = asyncio.Event()
+        work = self._keep(self._work(job, free))
+        work.add_done_callback(lambda _: free.set())
+        await free.wait()
+        if work.done():
+            work.result()
 
     async def check_health(self) -> None:
         self._beat.check()
 
-    async def _work(self, job: Job) -> None:
+    async def __del__(self) -> None:
+        """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
+        if "_beat" in vars(self):
+            async with self._way_out:
+                self._beat.leave()
+
+    async def _work(self, job: Job, free: asyncio.Event) -> None:
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
             async with self._card:
@@ -82,15 +98,29 @@ class Generator:
                     rendered = await asyncio.to_thread(self._renderer.render, job, lease)
                 except Exception as error:
                     self._give_up(job, error)
-                if rendered is not None:
-                    await self._hand_over(job, rendered)
+                if rendered is None:
+                    return
+                await self._way_out.acquire()
+            free.set()
+            try:
+                await self._hand_over(job, rendered)
+            finally:
+                self._way_out.release()
+        if rendered.observation is not None:
+            self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
-        logger.critical("the card is lost: %s", error, exc_info=error)
+        logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
-            reason = f"The card failed: {str(error).splitlines()[0]}"
-            self._store.release(job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=True)
+            self._store.release(
+                job.id,
+                job.attempt,
+                reason_code=WorkerCrashed.code,
+                reason="The card failed: " + str(error).partition("\n")[0],
+                charge=True,
+                max_attempts=self._settings.max_attempts,
+            )
         finally:
             os._exit(1)
 
@@ -112,6 +142,7 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
+            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

@@ -18,9 +18,10 @@ from rich.markup import escape
 
 from deployments import demo
 from deployments.autoscaling import POLICY
+from deployments.proxy import CALLBACK
 from serving.cli import MARKS, AsJson, app, err, fail, out
 from serving.client import Client
-from serving.doctor import Level, examine, model_of
+from serving.doctor import Level, examine, models_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.store import open_store
 from serving.logs import log_to, new_log_file
@@ -31,11 +32,11 @@ APPLICATION = "i2v"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
-# Serve's defaults take half a minute to notice a dead proxy, and report usage to its makers.
+# Serve's defaults take half a minute to notice a dead proxy, obey clients' headers, and report usage to its makers.
 ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-    "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
@@ -182,7 +183,8 @@ def _check(settings: Settings, as_json: bool) -> None:
         from serving.engine.weights import locate
 
         # Here, where its progress can be seen, rather than in the first replica.
-        locate(model_of(settings), settings.revision)
+        for model in models_of(settings):
+            locate(model, settings.revision)
 
 
 def _release_jobs_of(start: str, settings: Settings) -> None:

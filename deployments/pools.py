@@ -7,21 +7,28 @@ from typing import Any
 from deployments.wiring import Wiring
 from serving.errors import ConfigurationInvalid
 from serving.pools import ServedPool
-from serving.presets import BUILTIN, PUBLISHED, profile_for
+from serving.presets import BUILTIN, EMULATED, PUBLISHED, profile_for
 from serving.scheduling.cards import CARDS
 from serving.settings import AUTO, PoolSettings, Settings
 
 CPU = CARDS["cpu"].name
+EMULATED_CPUS = 0.01
+# Ray 2.60 reads this deprecated field and not the variable that is to replace it. A pool that has just gone to zero
+# is started again for requests of the look-back period: a long one would load a model several times for nothing.
+STATS = {"metrics_interval_s": 1.0, "look_back_period_s": 1.5}
 
 
 def decide(settings: Settings, gpus: int) -> tuple[ServedPool, ...]:
     """Every pool with its model and its bounds decided, in a cluster that has `gpus` GPUs."""
     decided = []
     for pool in settings.pools:
-        model = pool.model or settings.model
+        model = settings.model_for(pool)
         if model == AUTO:
             model = PUBLISHED if on_gpu(pool, gpus) else BUILTIN
-        decided.append(ServedPool(pool, model, profile_for(model), *bounds(pool, gpus)))
+        profile = profile_for(model)
+        if model == EMULATED:
+            profile = profile.faster(settings.emulation_speed)
+        decided.append(ServedPool(pool, model, profile, *bounds(pool, gpus)))
     models: dict[str, str] = {}
     for served in decided:
         if models.setdefault(served.profile.name, served.model) != served.model:
@@ -36,9 +43,12 @@ def on_gpu(pool: PoolSettings, gpus: int) -> bool:
     return gpus > 0 if pool.card == AUTO else pool.card != CPU
 
 
-def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
+def replica_options(served: ServedPool, gpus: int) -> dict[str, Any]:
     """Serve options of the pool's generator: one replica a card."""
+    pool = served.settings
     resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if on_gpu(pool, gpus) else {"num_cpus": 1}
+    if served.model == EMULATED:
+        resources = {"num_cpus": EMULATED_CPUS}
     if pool.label is not None:
         resources["label_selector"] = pool.label
     least, most = bounds(pool, gpus)
@@ -47,7 +57,7 @@ def replica_options(pool: PoolSettings, gpus: int) -> dict[str, Any]:
         return options | {"num_replicas": most}
     # Serve's delays would come on top of `Sizer`'s own patience.
     delays = {"upscale_delay_s": 0, "downscale_delay_s": 0, "downscale_to_zero_delay_s": 0}
-    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays}}
+    return options | {"autoscaling_config": {"min_replicas": least, "max_replicas": most, **delays, **STATS}}
 
 
 def deployment_of(pool: PoolSettings) -> str:
@@ -70,4 +80,4 @@ def dispatcher_options(wiring: Wiring) -> dict[str, Any]:
     """Serve takes autoscaling stats only from a deployment that scales itself, if only from one to one."""
     if not scales(wiring.settings, wiring.gpus):
         return {}
-    return {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}
+    return {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1, **STATS}}

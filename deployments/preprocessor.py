@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from ray import serve
 
 from deployments.wiring import Wiring
-from serving.preprocessing import Prepared, prepare
+from serving.decoder import Decoders
+from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.request import VideoParameters
 
+SLOTS = 4
+
 
 @serve.deployment(
-    name="Preprocessor", max_ongoing_requests=4, max_queued_requests=32, ray_actor_options={"num_cpus": 0}
+    name="Preprocessor",
+    max_ongoing_requests=SLOTS,
+    max_queued_requests=32,
+    health_check_period_s=2,
+    ray_actor_options={"num_cpus": 0},
 )
 class Preprocessor:
     def __init__(self, wiring: Wiring) -> None:
         wiring.open_log()
+        self._decoders = Decoders(min(SLOTS, os.cpu_count() or 1))
 
     async def prepare(self, data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
-        return await asyncio.to_thread(prepare, data, parameters, profile)
+        return await asyncio.to_thread(self._decoders.prepare, data, parameters, profile)

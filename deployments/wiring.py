@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployments.metrics import RayMetrics
 from serving.jobs.store import JobStore, open_store
-from serving.logs import log_to, show_on_console
+from serving.logs import JOBS, log_to, show_on_console
 from serving.metrics import Metrics
 from serving.pools import ServedPool
 from serving.settings import Settings
@@ -44,6 +44,10 @@ class Wiring:
 
     def pictures(self) -> Storage:
         return open_storage(self.settings.pictures)
+
+    def job_logs(self) -> Storage:
+        """This machine's."""
+        return open_storage(self.settings.log_dir / JOBS)
 
     def outputs(self) -> Storage:
         return open_storage(self.settings.outputs)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from serving.engine.pipeline import Clip
+from serving.engine.contract import Clip
 from serving.errors import InsufficientGpuMemory
 from serving.metrics import BUSY_SECONDS, FAILURES, GENERATION_SECONDS, OUT_OF_MEMORY, PEAK_MEMORY, STEPS, Metrics
 

@@ -1,4 +1,4 @@
-"""The `i2v` command, a client of the HTTP API: generate, quote, doctor. Knows nothing of Ray."""
+"""The `i2v` command, a client of the HTTP API: generate, quote, doctor, calibrate. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
 from serving.request import VideoParameters
+from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
@@ -131,6 +132,32 @@ def doctor(as_json: AsJson = False) -> None:
         out.print_json(json.dumps(rows))
     if any(finding.level == Level.FAIL for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str | None, typer.Option(help="Hub name, folder or builtin; I2V_MODEL by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine's card, so that estimates are true; best while nothing else runs on it."""
+    from serving.calibrating import calibrate_here
+
+    try:
+        settings = load_settings()
+        with _progress() as progress:
+            task = progress.add_task("loading", total=None)
+
+            def on_trial(shape: Shape, done: int, total: int) -> None:
+                progress.update(task, description=shape.words, completed=done, total=total)
+
+            report = calibrate_here(settings, model or model_of(settings), on_trial)
+    except I2VError as error:
+        raise fail(error.message, code=error.code, param=error.param, as_json=as_json) from None
+    if as_json:
+        out.print_json(json.dumps(report.to_json()))
+    else:
+        out.print(report.to_table())
+        out.print(report.summary, soft_wrap=True, highlight=False)
 
 
 def generate_at(client: Client, picture: Path, fields: dict[str, Any], path: Path) -> dict[str, Any]:

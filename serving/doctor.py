@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from serving.errors import I2VError, WeightsUnavailable
-from serving.presets import BUILTIN, PUBLISHED
+from serving.presets import BUILTIN, EMULATED, PUBLISHED
 from serving.settings import AUTO, Settings
 from serving.storage import open_storage
 
@@ -76,8 +76,18 @@ def examine(settings: Settings, *, will_listen: bool = True) -> Iterator[Finding
 
 def model_of(settings: Settings) -> str:
     """The model setting with "auto" decided by this machine's GPU."""
-    if settings.model != AUTO:
-        return settings.model
+    return _decided(settings.model)
+
+
+def models_of(settings: Settings) -> list[str]:
+    """The models whose weights the pools need, each once."""
+    named = dict.fromkeys(settings.model_for(pool) for pool in settings.pools)
+    return list(dict.fromkeys(_decided(model) for model in named if model != EMULATED))
+
+
+def _decided(model: str) -> str:
+    if model != AUTO:
+        return model
     import torch
 
     return PUBLISHED if torch.cuda.is_available() else BUILTIN
@@ -127,14 +137,16 @@ def _ffmpeg(settings: Settings) -> Finding:
 def _weights(settings: Settings) -> Finding:
     from serving.engine.weights import locate
 
-    model = model_of(settings)
-    try:
-        found = locate(model, settings.revision, download=False)
-    except WeightsUnavailable as error:
-        if not _hub_has(model, settings.revision):
-            return Finding("weights", Level.FAIL, error.message)
-        return Finding("weights", Level.WARN, f"{model} is not here yet; the first start downloads it from the hub")
-    return Finding("weights", Level.OK, f"{model} at {found.revision}")
+    level, details = Level.OK, []
+    for model in models_of(settings):
+        try:
+            details.append(f"{model} at {locate(model, settings.revision, download=False).revision}")
+        except WeightsUnavailable as error:
+            if not _hub_has(model, settings.revision):
+                return Finding("weights", Level.FAIL, error.message)
+            level = Level.WARN
+            details.append(f"{model} is not here yet; the first start downloads it from the hub")
+    return Finding("weights", level, "; ".join(details) or "emulated cards need none")
 
 
 def _hub_has(model: str, revision: str | None) -> bool:

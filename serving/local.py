@@ -65,11 +65,11 @@ def generate_locally(
     recipe = make_recipe(
         request,
         picture_png=prepared.png,
-        model=weights.name,
-        revision=weights.revision,
+        model=pipeline.source.name,
+        revision=pipeline.source.revision,
         card=pipeline.card.name,
-        dtype=pipeline.dtype,
-        kernels=pipeline.kernels,
+        dtype=pipeline.source.dtype,
+        kernels=pipeline.source.kernels,
         timings_s=timings,
     )
     on_stage("encoding", 0, 0)

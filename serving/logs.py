@@ -16,6 +16,9 @@ from pathlib import Path
 
 from serving.jobs.job import accepted_at
 
+JOBS = "jobs"
+"""Folder of the jobs' own logs, beside those of the starts."""
+SUFFIX = ".log"
 CONSOLE = "%(asctime)s %(levelname)-7s %(name)s %(job)s %(message)s"
 ROOTS = ("serving", "deployments")
 _current_job: ContextVar[str | None] = ContextVar("current_job", default=None)
@@ -63,7 +66,7 @@ class _JobFiles(logging.Handler):
         if job is None or accepted_at(job) is None:
             return
         try:
-            with (self._folder / f"{job}.log").open("a", encoding="utf-8") as file:
+            with (self._folder / f"{job}{SUFFIX}").open("a", encoding="utf-8") as file:
                 file.write(self.format(record) + "\n")
         except OSError:
             self.handleError(record)
@@ -82,7 +85,7 @@ def log_to(path: Path, level: str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _add(f"file {path}", lambda: logging.FileHandler(path, encoding="utf-8"), JsonLines())
-    _add(f"jobs {path.parent}", lambda: _JobFiles(path.parent / "jobs"), JsonLines())
+    _add(f"jobs {path.parent}", lambda: _JobFiles(path.parent / JOBS), JsonLines())
     for name in ROOTS:
         logging.getLogger(name).setLevel(level)
 

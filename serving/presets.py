@@ -16,6 +16,8 @@ BUILTIN_FOLDER = Path(__file__).parent / "models" / "builtin"
 PUBLISHED = "ali-vilab/i2vgen-xl"
 RANDOM = "random-i2vgen-xl"
 """The full architecture with random weights, for benchmarks alone."""
+EMULATED = "emulated"
+"""No model at all: a card that is as busy as I2VGen-XL would keep it, for load tests alone."""
 ASPECT_LIMIT = 16 / 9  # sides may differ by this factor, either way round
 SIDE_MULTIPLE = 8
 
@@ -58,11 +60,12 @@ class Cost(_Row):
     """Work and memory of one denoising step, fitted to counts of the model.
 
     With N megapixel-frames and S megapixels a frame, a guided step takes `N * (tflop_linear + tflop_spatial * S)`
-    TFLOP and holds `weights_gib + activation_gib * N` GiB.
+    TFLOP and holds `weights_gib + activation_gib * N` GiB; decoding takes `tflop_decode * N`.
     """
 
     tflop_linear: float
     tflop_spatial: float
+    tflop_decode: float
     weights_gib: float
     activation_gib: float
     offloaded_gib: float = 0.0
@@ -91,6 +94,12 @@ class ModelProfile(_Row):
     def side(self, resolution: str) -> int:
         return self.resolutions[resolution]
 
+    def faster(self, times: float) -> ModelProfile:
+        """The same model with a `times`-th of the work; its memory stays."""
+        cost = self.cost
+        work = {name: getattr(cost, name) / times for name in ("tflop_linear", "tflop_spatial", "tflop_decode")}
+        return self.model_copy(update={"cost": cost.model_copy(update=work)})
+
     @property
     def area_limits(self) -> tuple[int, int]:
         """Smallest and largest legal area in pixels: the classes' own, with a tenth of tolerance."""
@@ -117,8 +126,8 @@ def read_profile(folder: Path) -> ModelProfile:
 
 def profile_for(model: str) -> ModelProfile:
     """The profile of a model setting, without touching weights or network."""
-    if model == RANDOM:
-        return I2VGEN_XL.model_copy(update={"name": RANDOM})
+    if model in (RANDOM, EMULATED):
+        return I2VGEN_XL.model_copy(update={"name": model})
     return read_profile(BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser())
 
 
@@ -147,13 +156,14 @@ I2VGEN_XL = ModelProfile(
         "extreme": Preset(resolution="1024p", num_frames=32, num_inference_steps=100, fps=8),
     },
     # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
-    # peaks the stock forward allocates at those shapes (5.0 to 25.3 GiB, within 2%); decoding a frame of 1024x1024
-    # holds 1.5 GiB.
+    # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 15%; `python -m loadtest.engine`);
+    # decoding a frame of 1024x1024 holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
     cost=Cost(
         tflop_linear=9.22,
         tflop_spatial=3.38,
+        tflop_decode=9.6,
         weights_gib=4.65,
-        activation_gib=0.625,
+        activation_gib=0.29,
         offloaded_gib=2.0,
         decode_gib=1.43,
     ),

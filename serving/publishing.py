@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import fault_points
 from serving.encoding import ENCODERS, encode, poster
 from serving.errors import Cancelled, EncodingFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
@@ -23,6 +24,16 @@ from serving.metrics import COMPLETION_SECONDS, ENCODING_SECONDS, FAILURES, UNME
 from serving.storage import Storage, output_name
 
 logger = logging.getLogger(__name__)
+
+
+def files_of(job: Job, attempt: int, prefix: str) -> dict[str, str]:
+    """The storage keys that this attempt publishes under, by variant."""
+    name = output_name(prefix, job.created_at, job.id, attempt)
+    return {
+        "video": name + ENCODERS[job.request.format].suffix,
+        "thumbnail": name + ".jpg",
+        "recipe": name + ".json",
+    }
 
 
 class Publisher:
@@ -44,12 +55,7 @@ class Publisher:
 
     def publish(self, job: Job, frames: np.ndarray, recipe: dict[str, Any], lease: JobLease) -> bool:
         """Encode `frames` (uint8, (F, H, W, 3)) and complete the job; False where it had ended otherwise."""
-        name = output_name(self._prefix, job.created_at, job.id, job.attempt)
-        files = {
-            "video": name + ENCODERS[job.request.format].suffix,
-            "thumbnail": name + ".jpg",
-            "recipe": name + ".json",
-        }
+        files = files_of(job, job.attempt, self._prefix)
         try:
             return self._publish(job, files, frames, recipe, lease)
         except Cancelled:
@@ -99,13 +105,16 @@ class Publisher:
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())
         if lease.should_stop() and lease.stop_reason == "cancelled":
             raise Cancelled
-        result = {"recipe": recipe, "files": files, "timings": timings}
+        waited_s = 0.0 if job.started_at is None else max(0.0, job.started_at - job.created_at)
+        result = {"recipe": recipe, "files": files, "timings": {"wait": round(waited_s, 3), **timings}}
         expires_at = None if self._retention_s is None else time.time() + self._retention_s
+        fault_points.reach("publishing.stored")
         completed = self._store.complete(job.id, job.attempt, result, expires_at)
+        fault_points.reach("publishing.completed")
         if completed:
             self._metrics.observe(ENCODING_SECONDS, timings["encode"], format=job.request.format)
-            waited_s = max(0.0, time.time() - job.created_at)
-            self._metrics.observe(COMPLETION_SECONDS, waited_s, model=job.model, priority=job.priority)
+            took_s = max(0.0, time.time() - job.created_at)
+            self._metrics.observe(COMPLETION_SECONDS, took_s, model=job.model, priority=job.priority)
             logger.info("completed: %s", files["video"], extra={"timings_s": timings})
         else:
             logger.warning("not published: the job had ended, or another worker has it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -41,12 +42,18 @@ def make_recipe(
         "model": {"source": model, "revision": revision, "dtype": dtype},
         "card": card,
         "kernels": kernels,
-        "versions": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        "versions": versions(),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "attempt": attempt,
     }
 
 
+def versions() -> dict[str, str]:
+    """What renders here: each installed library and its version."""
+    return {name: found for name in LIBRARIES if (found := _version(name)) is not None}
+
+
+@cache  # a card waits for the recipe, and a version is looked up on disk
 def _version(library: str) -> str | None:
     try:
         return version(library)

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine import card
-from serving.engine.pipeline import Pipeline
+from serving.engine.contract import LoadedModel
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
+from serving.request import VideoRequest
+from serving.scheduling.calibration import Observation
+from serving.scheduling.cards import recognise
+from serving.scheduling.cost import CostRow, seconds
 from serving.storage import Storage
+from serving.watchdog import Watchdog, limits_for
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +38,37 @@ class Rendered:
 
     frames: np.ndarray
     recipe: dict[str, Any]
+    observation: Observation | None = None
+    """What it says of the card's speed; None where memory ran short on the way."""
 
 
 class Renderer:
-    """Renders one job at a time on one loaded pipeline."""
+    """Renders one job at a time on one loaded model."""
 
-    def __init__(self, pipeline: Pipeline, store: JobStore, pictures: Storage, meter: CardMeter) -> None:
-        self._pipeline = pipeline
+    def __init__(
+        self,
+        model: LoadedModel,
+        cost: CostRow,
+        store: JobStore,
+        pictures: Storage,
+        meter: CardMeter,
+        *,
+        on_hang: Callable[[Job, str], object],
+        least_step_s: float = 60.0,
+    ) -> None:
+        """
+        Args:
+            cost: the model's.
+            on_hang: told, in another thread, of a job on which the card hangs; it should end the process.
+            least_step_s: a step may take this long, however little is expected of it.
+        """
+        self._model = model
+        self._cost = cost
         self._store = store
         self._pictures = pictures
         self._meter = meter
+        self._on_hang = on_hang
+        self._least_step_s = least_step_s
 
     def render(self, job: Job, lease: JobLease) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
@@ -64,6 +91,9 @@ class Renderer:
             self._store.fail(job.id, job.attempt, error.code, error.message)
             return None
         except Exception as error:
+            # Here, as it imports PyTorch, which an emulated card does without.
+            from serving.engine import card
+
             if card.is_poisoned(error):
                 raise
             logger.exception("failed", extra={"code": GenerationFailed.code})
@@ -80,23 +110,37 @@ class Renderer:
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
 
-        def on_step(step: int, steps: int) -> None:
-            self._meter.step()
-            lease.report("denoising" if step < steps else "decoding", step, steps)
+        limits = limits_for(self._expected_s(job.request), job.request.num_inference_steps, self._least_step_s)
+        with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
+            plan = self._model.plan_for(job.request)
 
-        clip = self._pipeline.generate(
-            picture,
-            job.request,
-            on_step=on_step,
-            should_stop=lease.should_stop,
-            plan=self._pipeline.plan_for(job.request),
-        )
+            def on_step(step: int, steps: int) -> None:
+                watchdog.step(step, steps)
+                self._meter.step()
+                lease.report("denoising" if step < steps else "decoding", step, steps)
+                fault_points.reach("step")
+
+            clip = self._model.generate(
+                picture,
+                job.request,
+                on_step=on_step,
+                should_stop=lease.should_stop,
+                plan=plan,
+            )
         self._meter.clip(clip)
-        seconds = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
+        stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
-        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, seconds, extra=about)
-        recipe = recipe_of(job, self._pipeline, png, clip.timings) | {"memory_plan": clip.plan}
-        return Rendered(clip.frames, recipe)
+        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
+        recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
+        as_planned = clip.plan == plan.name
+        observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
+        return Rendered(clip.frames, recipe, observation)
+
+    def _expected_s(self, request: VideoRequest) -> float:
+        """Seconds that this card is expected to denoise for."""
+        card = self._model.card
+        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":
@@ -106,15 +150,15 @@ class Renderer:
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
 
 
-def recipe_of(job: Job, pipeline: Pipeline, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
+def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
     return make_recipe(
         job.request,
         picture_png=png,
-        model=pipeline.weights.name,
-        revision=pipeline.weights.revision,
-        card=pipeline.card.name,
-        dtype=pipeline.dtype,
-        kernels=pipeline.kernels,
+        model=model.source.name,
+        revision=model.source.revision,
+        card=model.card.name,
+        dtype=model.source.dtype,
+        kernels=model.source.kernels,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

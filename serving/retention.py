@@ -15,20 +15,21 @@ from typing import Generic, TypeVar
 
 from serving.errors import I2VError
 from serving.jobs.expiry import EndedJob
-from serving.jobs.job import JobStatus
+from serving.jobs.job import JobStatus, accepted_at
 from serving.jobs.store import JobStore
-from serving.storage import Entry, Storage
+from serving.logs import SUFFIX
+from serving.storage import Entry, Storage, job_of_output
 from serving.storage.contract import PICTURES
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNUSED_S = 86_400.0
-"""Age from which a picture no job refers to, and an unfinished write, are removed, seconds."""
+"""Age from which what no job refers to, and an unfinished write, are removed, seconds."""
 ROUND_S = 3_600.0
 """Least time between two looks at the same stored thing, seconds."""
 # A pass does at most this much: some seconds of work on S3, a fraction of one in a directory.
-ROWS, REMOVALS, PICTURES_SEEN, WRITES_SEEN = 2_000, 100, 200, 2_000
+ROWS, REMOVALS, PICTURES_SEEN, WRITES_SEEN, CLIPS_SEEN, LOGS_SEEN = 2_000, 100, 200, 2_000, 2_000, 2_000
 
 
 class Fate(StrEnum):
@@ -64,23 +65,28 @@ def fate(job: EndedJob, policy: Policy, now: float) -> Fate:
 
 
 class Reaper:
-    """Removes expired files, forgotten records, pictures no job refers to, and unfinished writes.
+    """Removes expired files, forgotten records, what no job refers to, and unfinished writes.
 
+    Clips of jobs that the store does not know are left alone: they may be another service's, or an older store's.
     What is removed twice, by two of them or after a crash between two steps, is no error.
     """
 
-    def __init__(self, store: JobStore, pictures: Storage, outputs: Storage, policy: Policy) -> None:
+    def __init__(self, store: JobStore, pictures: Storage, outputs: Storage, logs: Storage, policy: Policy) -> None:
+        """`logs` are the jobs' own, by their ids."""
         self._store = store
         self._pictures = pictures
         self._outputs = outputs
+        self._logs = logs
         self._policy = policy
         self._after = 0
         self._stored_pictures = _Rounds[Entry](lambda now: pictures.entries(PICTURES))
+        self._stored_clips = _Rounds[Entry](lambda now: outputs.entries())
+        self._stored_logs = _Rounds[Entry](lambda now: logs.entries())
         self._unfinished = [_Rounds(partial(_sweep, storage)) for storage in (pictures, outputs)]
 
     def run(self, now: float) -> None:
         """One pass at `now` (epoch seconds); it may block for some seconds, and never raises for an outage's sake."""
-        for step in (self._reap_jobs, self._reap_pictures, self._reap_unfinished):
+        for step in (self._reap_jobs, self._reap_pictures, self._reap_clips, self._reap_logs, self._reap_unfinished):
             try:
                 step(now)
             except I2VError as error:
@@ -109,19 +115,37 @@ class Reaper:
                 logger.info("retention: %d videos expired, %d records removed", *counts)
 
     def _reap_pictures(self, now: float) -> None:
-        before = now - UNUSED_S
-        old = [entry.key for entry in self._stored_pictures.take(PICTURES_SEEN, now) if entry.modified_at < before]
-        if not old:
-            return
+        old = _old(self._stored_pictures.take(PICTURES_SEEN, now), now)
         used = self._store.pictures_in_use(old)
-        removed = sum(self._pictures.delete_stale(key, before) for key in old if key not in used)
+        self._remove("pictures", self._pictures, [key for key in old if key not in used], now)
+
+    def _reap_clips(self, now: float) -> None:
+        """Of attempts that died between their files and their completion."""
+        jobs = {key: job for key in _old(self._stored_clips.take(CLIPS_SEEN, now), now) if (job := job_of_output(key))}
+        files = self._store.files_of_ended(set(jobs.values()))
+        unused = [key for key, job in jobs.items() if job in files and key not in files[job]]
+        self._remove("unused clips", self._outputs, unused, now)
+
+    def _reap_logs(self, now: float) -> None:
+        old = _old(self._stored_logs.take(LOGS_SEEN, now), now)
+        jobs = {key: job for key in old if accepted_at(job := key.removesuffix(SUFFIX)) is not None}
+        known = self._store.known(set(jobs.values()))
+        self._remove("logs", self._logs, [key for key, job in jobs.items() if job not in known], now)
+
+    def _remove(self, what: str, storage: Storage, keys: list[str], now: float) -> None:
+        removed = sum(storage.delete_stale(key, now - UNUSED_S) for key in keys)
         if removed:
-            logger.info("retention: %d pictures removed", removed)
+            logger.info("retention: %d %s removed", removed, what)
 
     def _reap_unfinished(self, now: float) -> None:
         removed = sum(sum(rounds.take(WRITES_SEEN, now)) for rounds in self._unfinished)
         if removed:
             logger.info("retention: %d unfinished writes removed", removed)
+
+
+def _old(entries: list[Entry], now: float) -> list[str]:
+    """The keys of those that may be removed if nothing refers to them."""
+    return [entry.key for entry in entries if entry.modified_at < now - UNUSED_S]
 
 
 def _sweep(storage: Storage, now: float) -> Iterator[bool]:

@@ -27,14 +27,15 @@ from serving.errors import (
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.placing import Placeable
 from serving.pools import ServedPool
 from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
+from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
-from serving.scheduling.cards import CARDS, recognise
 from serving.scheduling.placement import Placement, Pool, place
-from serving.settings import AUTO, Settings
+from serving.settings import Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
         self._bounds: dict[str, Any] = {
             "max_waiting": settings.max_waiting_jobs,
@@ -121,10 +123,11 @@ class VideoService:
         return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
 
     def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
-        pools = self._placeable()
+        pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
+            self._check_cards(placement)
             self._check_disk()
             self._store.check_room(owner, **self._bounds)
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
@@ -136,7 +139,8 @@ class VideoService:
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
     def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
-        placement = self._place(request, self._placeable())
+        placement = self._place(request, self._placeable.now())
+        self._check_cards(placement)
         self._check_disk()
         new = NewJob(
             request=request,
@@ -152,6 +156,10 @@ class VideoService:
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
 
+    def _check_cards(self, placement: Placement) -> None:
+        if self._placeable.given_up(placement):
+            raise ServerOverloaded("No card that can hold this is there; try again later.", retry_after_s=60)
+
     def _check_disk(self) -> None:
         if self._nearly_full():
             raise StorageUnavailable("The disk is nearly full; try again later.", retry_after_s=60)
@@ -159,11 +167,6 @@ class VideoService:
     def _nearly_full(self) -> bool:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
         return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
-
-    def _placeable(self) -> list[Pool]:
-        """The pools with their cards' memory: the class's, or for "auto" what the cards themselves reported."""
-        reported = {worker.pool: worker.card for worker in self._store.workers(role="generator")}
-        return [_as_pool(pool, reported.get(pool.settings.name)) for pool in self._pools]
 
     def _profile(self, model: str | None) -> ModelProfile:
         if model is None:
@@ -200,7 +203,8 @@ class VideoService:
     async def delete(self, video_id: str) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        before = set(_files(await self.retrieve(video_id)).values())
+        found = await self.retrieve(video_id)
+        before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
         if not job.status.ended:
@@ -208,6 +212,12 @@ class VideoService:
         # Those of a job that was completed in between.
         await asyncio.to_thread(self._delete_files, set(_files(job).values()) - before)
         return job
+
+    def _files_of_dead_attempts(self, job: Job) -> set[str]:
+        """What they may have left behind; after its record nothing would tell whose it is."""
+        attempts = range(1, job.attempt + (job.status is not JobStatus.IN_PROGRESS))
+        prefix = self._settings.output_prefix
+        return {key for attempt in attempts for key in files_of(job, attempt, prefix).values()}
 
     def _delete_files(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -253,6 +263,7 @@ class VideoService:
         if not any(worker.role == "dispatcher" for worker in workers):
             reasons.append("The dispatcher is not running.")
         live = {worker.pool for worker in workers if worker.role == "generator"}
+        self._placeable.look(live)
         # A pool that may sleep is woken by the first job.
         able = [p for p in self._pools if p.settings.name in live or p.settings.min_replicas == 0]
         if not able:
@@ -264,19 +275,6 @@ class VideoService:
 
 def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
     return request.model_copy(update={"width": prepared.width, "height": prepared.height})
-
-
-def _as_pool(pool: ServedPool, card: Mapping[str, object] | None) -> Pool:
-    name, model = pool.settings.name, pool.profile.name
-    if pool.settings.card != AUTO:
-        known = CARDS[pool.settings.card]
-    elif card is not None:
-        memory = float(str(card["memory_bytes"] or 0)) / 2**30
-        known = recognise(str(card["name"]), memory)
-        return Pool(name, model, known.tflops, memory or None)
-    else:
-        known = CARDS["cpu"]
-    return Pool(name, model, known.tflops, known.memory_gib or None)
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:

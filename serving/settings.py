@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from serving.errors import ConfigurationInvalid
+from serving.presets import EMULATED
 from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
@@ -106,9 +107,15 @@ class Settings(BaseSettings):
         30.0, ge=0, description="How long an expired video is still known (410, then 404), days."
     )
     lease_s: float = Field(30.0, gt=1, description="How long a silent worker keeps its job, seconds.")
+    step_timeout_s: float = Field(
+        60.0, gt=0, description="Least time without a denoising step that ends a card's process, seconds."
+    )
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     target_wait_s: float = Field(60.0, gt=0, description="Pools are sized to do what waits within this, seconds.")
     scale_down_after_s: float = Field(120.0, ge=0, description="How long a card that is not needed is kept, seconds.")
+    emulation_speed: float = Field(
+        1.0, gt=0, description="How much faster than real ones emulated cards are; for load tests alone."
+    )
     cpu_threads: int | None = Field(None, ge=1, description="Threads of a CPU replica; every core by default.")
     preprocessors: int = Field(1, ge=1, description="Replicas of the preprocessing stage.")
     encoders: int = Field(1, ge=1, description="Replicas of the encoding stage.")
@@ -136,6 +143,17 @@ class Settings(BaseSettings):
         if len(set(names)) != len(names):
             raise ValueError("two pools have one name")
         return pools
+
+    @model_validator(mode="after")
+    def _emulated_class(self) -> Settings:
+        for pool in self.pools:
+            if self.model_for(pool) == EMULATED and pool.card in (AUTO, "cpu"):
+                raise ValueError(f"pool {pool.name}: name the card class that it emulates")
+        return self
+
+    def model_for(self, pool: PoolSettings) -> str:
+        """The pool's own model setting, else the service's."""
+        return pool.model or self.model
 
     @property
     def database(self) -> str:

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Callable
 
+import numpy as np
+from PIL import Image
+
+from serving.engine.contract import Card, Clip, OnStep, ShouldStop, Source
+from serving.errors import Cancelled
 from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
+from serving.presets import EMULATED, ModelProfile
+from serving.request import VideoRequest
+from serving.scheduling.cards import CardClass
+from serving.scheduling.cost import seconds
+from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
 
+GIB = 2**30
+FRAME_SIDE = 64
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -39,6 +53,62 @@ class InMemoryMetrics:
     def observations(self, histogram: Histogram, /, **labels: str) -> list[float]:
         """What was observed with these labels, in order."""
         return list(self._observations.get(_key(histogram, labels), []))
+
+
+class EmulatedPipeline:
+    """A card that is as busy as the cost model says, without a card: it sleeps through the steps.
+
+    Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
+    """
+
+    source = Source(EMULATED, revision="none", dtype="none", kernels="none")
+
+    def __init__(self, profile: ModelProfile, card: CardClass, sleep: Callable[[float], object] = time.sleep) -> None:
+        """`profile.cost` says what work there is, and `card` how fast it is done."""
+        self._profile = profile
+        self._class = card
+        self._sleep = sleep
+        self.card = Card(f"emulated {card.name}", int(card.memory_gib * GIB))
+
+    def warm_up(self) -> None:
+        pass
+
+    def plan_for(self, request: VideoRequest) -> MemoryPlan:
+        """The fastest plan that the emulated card's memory holds."""
+        return largest_fitting(request.shape, self._profile.cost, self._class.memory_gib) or PLANS[-1]
+
+    def generate(
+        self,
+        picture: Image.Image,
+        request: VideoRequest,
+        *,
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+        plan: MemoryPlan = PLANS[0],
+    ) -> Clip:
+        """The clip of one request, after the seconds it would take.
+
+        Raises:
+            Cancelled: `should_stop` said so, before a step.
+        """
+        started = time.perf_counter()
+        steps = request.num_inference_steps
+        step_s = seconds(request.shape, self._profile.cost, self._class.tflops) / steps
+        for step in range(1, steps + 1):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+            self._sleep(step_s)
+            if on_step is not None:
+                on_step(step, steps)
+        timings = {"condition": 0.0, "denoise": time.perf_counter() - started, "decode": 0.0}
+        peak = peak_gib(plan, request.shape, self._profile.cost)
+        return Clip(_pattern(request.seed, request.num_frames), timings, int(peak * GIB), plan.name)
+
+
+def _pattern(seed: int, num_frames: int) -> np.ndarray:
+    """Frames (F, 64, 64, 3) of the seed's noise, moving to the right."""
+    noise = np.random.default_rng(seed).integers(0, 256, (FRAME_SIDE, FRAME_SIDE, 3), dtype=np.uint8)
+    return np.stack([np.roll(noise, frame, axis=1) for frame in range(num_frames)])
 
 
 def _key(metric: Metric, labels: dict[str, str]) -> _Key:

@@ -124,7 +124,9 @@ def _migrated_postgres(postgres_server: str) -> str:
 @pytest.fixture
 def postgres_url(_migrated_postgres: str) -> str:
     """One database for all tests, emptied for each: to create one takes longer than most tests do."""
-    _execute(_migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers", "DELETE FROM usage")
+    _execute(
+        _migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers", "DELETE FROM usage", "DELETE FROM calibrations"
+    )
     return _migrated_postgres
 
 

@@ -7,21 +7,14 @@ from __future__ import annotations
 
 import gc
 import platform
-from dataclasses import dataclass
 
 import psutil
 import torch
 
+from serving.engine.contract import Card
+
 # cuDNN, cuBLAS and the driver report exhaustion as plain errors, not as torch.OutOfMemoryError.
 _EXHAUSTED = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a recipe says of the hardware."""
-
-    name: str
-    memory_bytes: int
 
 
 def describe(device: torch.device) -> Card:
@@ -29,7 +22,7 @@ def describe(device: torch.device) -> Card:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return Card(properties.name, properties.total_memory)
-    return Card(platform.processor() or platform.machine(), psutil.virtual_memory().total)
+    return Card(platform.processor() or platform.machine(), psutil.virtual_memory().total, own_memory=False)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -25,7 +25,7 @@ class Decoder:
         self._conv_in = Conv(decoder.conv_in)
         middle = decoder.mid_block
         first, *rest = (Resnet(resnet) for resnet in middle.resnets)
-        self._middle = [first]
+        self._middle: list[Resnet | WholeFrame] = [first]
         for attention, resnet in zip(middle.attentions or [None] * len(rest), rest, strict=True):
             self._middle += [resnet] if attention is None else [WholeFrame(attention), resnet]
         self._up = [
@@ -49,7 +49,8 @@ class Decoder:
             if conv is not None:
                 _, _, height, width, _ = h.value.shape
                 h = Sum(conv(upsample(h.total(), 2 * height, 2 * width)), shift=conv.bias)
-        return (self._conv_out(self._norm_out(h)) + self._conv_out.bias)[0]
+        pixels: torch.Tensor = self._conv_out(self._norm_out(h)) + self._conv_out.bias
+        return pixels[0]
 
 
 class WholeFrame:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from serving.engine import card, decoding, kernels, sampler
 from serving.engine.conditioning import condition, generator_for
+from serving.engine.contract import Clip, OnStep, ShouldStop, Source
+from serving.engine.decoder import Decoder
 from serving.engine.replay import Replay
-from serving.engine.sampler import OnStep, ShouldStop
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
@@ -26,20 +24,6 @@ from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What one request gave."""
-
-    frames: npt.NDArray[np.uint8]
-    """(F, H, W, 3), RGB."""
-    timings: dict[str, float]
-    """Seconds of "condition", "denoise" and "decode"."""
-    peak_memory_bytes: int | None
-    """The most memory allocated on the card, weights included; None on a CPU."""
-    plan: str = PLANS[0].name
-    """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
 
 
 class Pipeline:
@@ -54,16 +38,6 @@ class Pipeline:
         self.decode_chunk = decode_chunk
         self.card = card.describe(device)
         self.replay = Replay(UNet(modules.unet))
-
-    @property
-    def dtype(self) -> str:
-        """Of the UNet, as torch names it: float16."""
-        return str(self.modules.unet.dtype).removeprefix("torch.")
-
-    @property
-    def kernels(self) -> str:
-        """Which kernels compute: "triton" or "torch"."""
-        return kernels.path(self.device)
 
     @classmethod
     def load(
@@ -95,6 +69,11 @@ class Pipeline:
             return cls(weights, modules, device, decode_chunk=decode_chunk)
         card.release(device)
         raise InsufficientGpuMemory(f"The card has too little free memory for the weights of {weights.name!r}.")
+
+    @property
+    def source(self) -> Source:
+        dtype = str(self.modules.unet.dtype).removeprefix("torch.")
+        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device))
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
@@ -179,10 +158,11 @@ class Pipeline:
         )
         denoised = self._now()
         self._move(modules.vae, to=self.device)
+        decoder = Decoder(modules.vae)  # of weights where they are now
         chunk = self.decode_chunk
         if chunk is None:
             chunk = decoding.chunk_for(modules.vae, request.width, request.height)
-        frames = decoding.decode(modules.vae, latents, chunk, should_stop)
+        frames = decoding.decode(decoder, latents / modules.vae.config.scaling_factor, chunk, should_stop)
         timings = {
             "condition": conditioned - started,
             "denoise": denoised - conditioned,

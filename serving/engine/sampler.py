@@ -15,14 +15,12 @@ import torch
 
 from serving.engine import card
 from serving.engine.conditioning import Conditioning
+from serving.engine.contract import OnStep, ShouldStop
 from serving.engine.replay import Replay
 from serving.errors import Cancelled
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(latents (1, C, F, h, w), timestep) to one prediction for each of B halves: (B, C, F, h, w)."""
-OnStep = Callable[[int, int], None]
-"""(steps done, from 1; steps in all)"""
-ShouldStop = Callable[[], bool]
 
 
 def unet_predictor(replay: Replay, conditioning: Conditioning, *, sequential: bool = False) -> Predict:

@@ -66,3 +66,13 @@ def forget(connection: Connection, seqs: Collection[int]) -> None:
 def pictures_in_use(connection: Connection, keys: Collection[str]) -> frozenset[str]:
     found = select(jobs.c.picture_key).where(jobs.c.picture_key.in_(keys)).distinct()
     return frozenset(connection.scalars(found))
+
+
+def known(connection: Connection, ids: Collection[str]) -> frozenset[str]:
+    return frozenset(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(ids))))
+
+
+def files_of_ended(connection: Connection, ids: Collection[str]) -> dict[str, frozenset[str]]:
+    files = jobs.c.result["files"].label("files")
+    rows = connection.execute(select(jobs.c.id, files).where(jobs.c.id.in_(ids), jobs.c.status.in_(_ENDED)))
+    return {row.id: frozenset((row.files or {}).values()) for row in rows}

@@ -86,8 +86,11 @@ class JobLease:
         ]
 
     def __enter__(self) -> JobLease:
-        """Renews at once, so that a job that is already lost or cancelled is known before any work."""
-        self._renew(None)
+        """Looks at once, so that a job that is already lost or cancelled is known before any work.
+
+        The claim was a renewal, and the first report is the next: no write here keeps a card waiting.
+        """
+        self._look()
         for thread in self._threads:
             thread.start()
         return self
@@ -136,10 +139,13 @@ class JobLease:
 
     def _keep_watching(self) -> None:
         while not self._left.wait(self._watch_s) and self._reason is None:
-            try:
-                self._learn(self._store.held(self._id, self._attempt))
-            except Exception as error:
-                log.warning("cannot see whether the job is cancelled: %s", error, extra={"job": self._id})
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self._learn(self._store.held(self._id, self._attempt))
+        except Exception as error:
+            log.warning("cannot see whether the job is cancelled: %s", error, extra={"job": self._id})
 
     def _renew(self, news: _News | None) -> bool:
         before = uptime()

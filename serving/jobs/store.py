@@ -8,14 +8,26 @@ Every method raises StorageUnavailable when the database stays locked, full or o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
 
-from serving.jobs import admission, backlog, claims, expiry, fence, listing, outlook, roll, transitions
+from serving.jobs import (
+    admission,
+    backlog,
+    calibrations,
+    claims,
+    expiry,
+    fence,
+    listing,
+    outlook,
+    roll,
+    transitions,
+)
 from serving.jobs.admission import Bounds
 from serving.jobs.backlog import Backlog
+from serving.jobs.calibrations import CalibrationRow
 from serving.jobs.database import Database
 from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
@@ -25,6 +37,7 @@ from serving.jobs.outlook import Outlook
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
+from serving.scheduling.calibration import Calibration
 
 MAX_ATTEMPTS = 3
 
@@ -282,6 +295,35 @@ class JobStore:
     def pictures_in_use(self, keys: Collection[str]) -> frozenset[str]:
         """Which of these pictures any job refers to."""
         return self._database.read(lambda c: expiry.pictures_in_use(c, keys))
+
+    def known(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of these jobs there are, deleted ones that are still worked on included."""
+        return self._database.read(lambda c: expiry.known(c, ids))
+
+    def files_of_ended(self, ids: Collection[str]) -> dict[str, frozenset[str]]:
+        """The storage keys that each of these jobs refers to; of those that have ended, and for good."""
+        return self._database.read(lambda c: expiry.files_of_ended(c, ids))
+
+    # How fast the cards are.
+
+    def calibrations(self) -> tuple[CalibrationRow, ...]:
+        """What is known of each model's speed on each class of cards, by model and card."""
+        return self._database.read(calibrations.every)
+
+    def learn(
+        self, model: str, card: str, engine: str, seed: Calibration, change: Callable[[Calibration], Calibration]
+    ) -> None:
+        """Change what is known of `model` on cards of the class `card`, in one transaction that may run again.
+
+        Args:
+            engine: versions of what runs there, for people.
+            seed: what is known where there is no row yet.
+        """
+        self._database.write(lambda c: calibrations.learn(c, self._clock, model, card, engine, seed, change))
+
+    def calibrate(self, model: str, card: str, engine: str, calibration: Calibration) -> None:
+        """Put what was measured on purpose in the place of all that was known."""
+        self._database.write(lambda c: calibrations.replace(c, self._clock, model, card, engine, calibration))
 
     # Who is there.
 

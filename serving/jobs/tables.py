@@ -109,6 +109,20 @@ usage = Table(
     Column("at", Float(53), nullable=False),
 )
 
+# How fast the cards of a class run a model.
+calibrations = Table(
+    "calibrations",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("card", Text, primary_key=True),
+    # Of `scheduling.calibration.to_record`.
+    Column("record", JSON, nullable=False),
+    Column("engine", Text, nullable=False),
+    # When `i2v calibrate` last measured such a card.
+    Column("calibrated_at", Float(53)),
+    Column("updated_at", Float(53), nullable=False),
+)
+
 
 def visible(job_id: str) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class CardClass:
     """One class of card.
 
-    `tflops` is the sustained fp16 rate of the denoising loop, in TFLOP/s.
+    `tflops` is the sustained fp16 rate of a call of the model, in TFLOP/s, apart from what any call costs
+    (`cost.CALL_S`). A card that was measured has a `cost.Speed` instead.
     """
 
     name: str
@@ -19,21 +20,23 @@ class CardClass:
     """Words that the driver's name for such a card holds, in lower case."""
 
 
-# Seeds until a card is measured: 202 TFLOP/s is what the stock forward reaches on an H200 at 512p/16, a fifth of its
-# dense fp16 peak; 42 is a reported 50 s for 512p/16/50 on an RTX 4090; the others are a fifth of their peak.
+# Seeds until a card is measured: with 450 TFLOP/s and `cost.CALL_S` the steps on an H200 come out within 12% from
+# 256p/8 (14 ms) to 1024p/32 (937 ms; `python -m loadtest.engine`); the H100 computes like it; 43 is a reported 50 s for
+# 512p/16/50 on an RTX 4090; the others are a fifth of their dense fp16 peak.
 CARDS: dict[str, CardClass] = {
     card.name: card
     for card in (
+        CardClass("rtx4060", 8, 12, ("rtx 4060",)),
         CardClass("rtx3060", 12, 10, ("rtx 3060",)),
         CardClass("rtx3090", 24, 28, ("rtx 3090",)),
-        CardClass("rtx4090", 24, 42, ("rtx 4090",)),
+        CardClass("rtx4090", 24, 43, ("rtx 4090",)),
         CardClass("rtx5090", 32, 60, ("rtx 5090",)),
         CardClass("a6000", 48, 31, ("rtx a6000",)),
         CardClass("l40s", 48, 72, ("l40s",)),
         CardClass("a100-40gb", 40, 62, ("a100",)),
         CardClass("a100-80gb", 80, 62, ("a100",)),
-        CardClass("h100", 80, 198, ("h100",)),
-        CardClass("h200", 141, 202, ("h200",)),
+        CardClass("h100", 80, 420, ("h100",)),
+        CardClass("h200", 141, 450, ("h200",)),
         CardClass("cpu", 0, 0.08),
     )
 }

@@ -1,7 +1,7 @@
-"""Work, seconds and memory of a clip, from the model's counted operations. Knows nothing of queues or jobs.
+"""Work and seconds of a clip, from the model's counted operations and the card's speed. Knows nothing of queues.
 
 The counts are of one denoising step with guidance (two halves): N megapixel-frames and S megapixels a frame take
-`N * (linear + spatial * S)` TFLOP, the second term being attention within a frame.
+`N * (linear + spatial * S)` TFLOP, the second term being attention within a frame. Decoding takes `decode * N`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 MEGAPIXEL = 1e6
+STAGES = ("condition", "denoise", "decode")
+"""The parts of a card's work on a clip, by the names of `Clip.timings`."""
+
+# Of a card that was never measured: what an H200 pays for each call of the model, whatever its size, and a guess for
+# the beginning and the end of a clip.
+CALL_S = 0.003
+FIXED_S = 0.05
+ENCODER_SHARE = 0.45
+"""Operations of a VAE's encoder for each of its decoder's."""
 
 
 class CostRow(Protocol):
@@ -19,6 +28,8 @@ class CostRow(Protocol):
     def tflop_linear(self) -> float: ...
     @property
     def tflop_spatial(self) -> float: ...
+    @property
+    def tflop_decode(self) -> float: ...
     @property
     def weights_gib(self) -> float: ...
     @property
@@ -43,14 +54,66 @@ class Shape:
     def megapixels(self) -> float:
         return self.width * self.height / MEGAPIXEL
 
+    @property
+    def words(self) -> str:
+        """For people, such as "512x512, 16 frames, guided"."""
+        return f"{self.width}x{self.height}, {self.num_frames} frames{', guided' if self.guided else ''}"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What each unit of `work` takes a card, in seconds: the coefficients of the stages' laws."""
+
+    condition: tuple[float, ...]
+    """Of any clip; of a megapixel of its picture."""
+    denoise: tuple[float, ...]
+    """Of a call of the model; of a TFLOP that is linear in the pixels; of one of attention within a frame."""
+    decode: tuple[float, ...]
+    """Of any clip; of a megapixel-frame."""
+
 
 def tflop(shape: Shape, cost: CostRow) -> float:
     """TFLOP of the whole denoising loop."""
-    work = shape.megapixels * shape.num_frames
-    step = work * (cost.tflop_linear + cost.tflop_spatial * shape.megapixels)
-    return step * shape.num_inference_steps * (1.0 if shape.guided else 0.5)
+    return sum(_denoising(shape, cost))
+
+
+def work(shape: Shape, cost: CostRow, *, sequential: bool = False) -> dict[str, tuple[float, ...]]:
+    """What there is to do at each stage, in the units of `Speed`.
+
+    Args:
+        sequential: the two guidance halves run one after the other.
+    """
+    calls = shape.num_inference_steps * (2 if shape.guided and sequential else 1)
+    return {
+        "condition": (1.0, shape.megapixels),
+        "denoise": (float(calls), *_denoising(shape, cost)),
+        "decode": (1.0, shape.megapixels * shape.num_frames),
+    }
+
+
+def stage_seconds(shape: Shape, cost: CostRow, speed: Speed, *, sequential: bool = False) -> dict[str, float]:
+    """Seconds of each stage on a card of this speed."""
+    units = work(shape, cost, sequential=sequential)
+    return {stage: dot(units[stage], getattr(speed, stage)) for stage in STAGES}
+
+
+def speed_of(tflops: float, cost: CostRow) -> Speed:
+    """The speed to expect of a card that was never measured; `tflops` as in `CardClass`."""
+    decoding = cost.tflop_decode / tflops
+    return Speed((FIXED_S, ENCODER_SHARE * decoding), (CALL_S, 1 / tflops, 1 / tflops), (FIXED_S, decoding))
 
 
 def seconds(shape: Shape, cost: CostRow, tflops: float) -> float:
-    """Seconds of a card that sustains `tflops` TFLOP/s."""
-    return tflop(shape, cost) / tflops
+    """Seconds of a clip on a card that was never measured; `tflops` as in `CardClass`."""
+    return sum(stage_seconds(shape, cost, speed_of(tflops, cost)).values())
+
+
+def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
+    return sum(a * b for a, b in zip(left, right, strict=True))
+
+
+def _denoising(shape: Shape, cost: CostRow) -> tuple[float, float]:
+    """TFLOP that are linear in the pixels, and TFLOP of attention within a frame."""
+    halves = shape.num_inference_steps * (1.0 if shape.guided else 0.5)
+    amount = shape.megapixels * shape.num_frames * halves
+    return amount * cost.tflop_linear, amount * shape.megapixels * cost.tflop_spatial

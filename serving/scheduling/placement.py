@@ -6,18 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from serving.errors import DoesNotFit
-from serving.scheduling.cost import CostRow, Shape, seconds
+from serving.scheduling.cost import CostRow, Shape, Speed, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, least_gib
 
 
 @dataclass(frozen=True)
 class Pool:
-    """What placement knows of a pool. `memory_gib` is None where memory is no limit (CPU) or not known yet."""
+    """What placement knows of a pool."""
 
     name: str
     model: str
     tflops: float
+    """Of the cards' class; used until one was measured."""
     memory_gib: float | None = None
+    """None where memory is no limit (CPU) or not known yet."""
+    speed: Speed | None = None
+    """As measured on such cards; None where none was."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,20 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
     plans = {pool.name: plan for pool in candidates if (plan := plan_on(shape, cost, pool)) is not None}
     if not plans:
         raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
-    return Placement({pool.name: seconds(shape, cost, pool.tflops) for pool in candidates if pool.name in plans}, plans)
+    able = (pool for pool in candidates if pool.name in plans)
+    seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
+    return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans)
 
 
 def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
     """The fastest plan by which a card of `pool` holds the clip; None where it cannot."""
     return PLANS[0] if pool.memory_gib is None else largest_fitting(shape, cost, pool.memory_gib)
+
+
+def seconds_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> float:
+    """Seconds of a clip on a card of `pool`: by the measured speed, else by the class's."""
+    speed = speed_of(pool.tflops, cost) if pool.speed is None else pool.speed
+    return sum(stage_seconds(shape, cost, speed, sequential=plan.sequential).values())
 
 
 def _refusal(shape: Shape, cost: CostRow, pools: list[Pool], choices: Choices) -> str:

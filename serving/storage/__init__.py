@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.storage.contract import CHUNK_BYTES, Entry, Storage, check_key, output_name
+from serving.storage.contract import CHUNK_BYTES, Entry, Storage, check_key, job_of_output, output_name
 from serving.storage.directory import DirectoryStorage
 from serving.storage.s3 import S3Storage
 
@@ -15,6 +15,7 @@ __all__ = [
     "S3Storage",
     "Storage",
     "check_key",
+    "job_of_output",
     "open_storage",
     "output_name",
 ]

@@ -6,6 +6,7 @@ A key is a relative path with "/" between its parts. Knows nothing of disks, S3,
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ PART = ".part"
 PICTURES = "pictures"
 RETRY_AFTER_S = 30.0
 _LONGEST_PART, _LONGEST_KEY = 200, 1000
+_OUTPUT = re.compile(r"[\w.-]*\d{8}_\d{6}_(video_[0-9a-f]{32})(?:_\d+)?\.[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,8 @@ class Storage(Protocol):
     def delete_stale(self, key: str, before: float) -> bool:
         """Remove what was last stored or renewed before that moment (epoch seconds); whether it was."""
 
-    def entries(self, folder: str) -> Iterator[Entry]:
-        """All that is stored under a folder, in any order, read little by little.
+    def entries(self, folder: str | None = None) -> Iterator[Entry]:
+        """All that is stored, or all under a folder, in any order, read little by little.
 
         What is stored or removed meanwhile may show or not.
         """
@@ -104,3 +106,9 @@ def output_name(prefix: str, created_at: float, job_id: str, attempt: int) -> st
     moment = datetime.fromtimestamp(created_at, UTC)
     again = f"_{attempt}" if attempt > 1 else ""
     return f"{prefix}{moment:%Y%m%d_%H%M%S}_{job_id}{again}"
+
+
+def job_of_output(key: str) -> str | None:
+    """The id of the job that a key made of `output_name` and a suffix belongs to; None for any other key."""
+    found = _OUTPUT.fullmatch(key)
+    return None if found is None else found[1]

@@ -106,8 +106,8 @@ class DirectoryStorage:
             return True
         return False
 
-    def entries(self, folder: str) -> Iterator[Entry]:
-        start = self._path(folder)
+    def entries(self, folder: str | None = None) -> Iterator[Entry]:
+        start = self.root if folder is None else self._path(folder)
         with disk_trouble():
             for found in _files(start):
                 with suppress(FileNotFoundError):

@@ -152,8 +152,9 @@ class S3Storage:
         self.delete(key)
         return True
 
-    def entries(self, folder: str) -> Iterator[Entry]:
-        check_key(folder)
+    def entries(self, folder: str | None = None) -> Iterator[Entry]:
+        if folder is not None:
+            check_key(folder)
         with _bucket_trouble():
             for page in obstore.list(self._store, folder, chunk_size=PAGE_ENTRIES):
                 for found in page:

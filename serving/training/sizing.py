@@ -69,13 +69,17 @@ def guided_step(unet: I2VGenXLUNet, num_frames: int, side: int) -> tuple[float, 
     return flops.get_total_flops() / 1e12, memory.peak / GIB
 
 
-def decoding(vae: AutoencoderKL, side: int = 256) -> float:
-    """GiB that decoding one frame of a megapixel holds, counted on a copy of `vae` on the meta device."""
+def decoding(vae: AutoencoderKL, side: int = 256) -> tuple[float, float]:
+    """(TFLOP, GiB) of decoding one frame of a megapixel, counted on a copy of `vae` on the meta device."""
     bare = AutoencoderKL.from_config(vae.config).to("meta", torch.float16).eval()
     width = side // LATENT_FACTOR
+    latents = torch.empty(1, 4, width, width, device="meta", dtype=torch.float16)
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        bare.decode(latents)
     with torch.no_grad(), PeakMemory() as memory:
-        bare.decode(torch.empty(1, 4, width, width, device="meta", dtype=torch.float16))
-    return float(memory.peak / GIB / (side * side / 1e6))
+        bare.decode(latents)
+    megapixels = side * side / 1e6
+    return flops.get_total_flops() / 1e12 / megapixels, memory.peak / GIB / megapixels
 
 
 def fit_cost(parts: Parts) -> Cost:
@@ -92,13 +96,15 @@ def fit_cost(parts: Parts) -> Cost:
             per_frame.append(memory / (frames * megapixels))
     solution = torch.linalg.lstsq(torch.tensor(rows), torch.tensor(tflops)[:, None]).solution.flatten()
     gib = {name: sum(w.numel() * 2 for w in getattr(parts, name).parameters()) / GIB for name in WEIGHTS}
+    tflop_decode, decode_gib = decoding(parts.vae)
     return Cost(
         tflop_linear=round(float(solution[0]), 4),
         tflop_spatial=round(float(solution[1]), 4),
+        tflop_decode=round(tflop_decode, 4),
         weights_gib=round(sum(gib.values()), 4),
         activation_gib=round(max(per_frame), 4),
         offloaded_gib=round(sum(gib.values()) - gib["unet"], 4),
-        decode_gib=round(decoding(parts.vae), 4),
+        decode_gib=round(decode_gib, 4),
     )
 
 

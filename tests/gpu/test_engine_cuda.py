@@ -17,7 +17,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card; torch sees none"),
 ]
 HALF = 2e-3
-"""Relative: sums of a thousand products of numbers with 11 bits, rounded to 11 bits."""
+WHOLE = 5e-3
+"""Relative, of one operation and of the whole UNet in half precision: numbers have 11 bits."""
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +26,9 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def assert_close(ours: torch.Tensor, reference: torch.Tensor) -> None:
+def assert_close(ours: torch.Tensor, reference: torch.Tensor, tolerance: float = HALF) -> None:
     assert ours.shape == reference.shape
-    assert ((ours.float().cpu() - reference).norm() / reference.norm()).item() < HALF
+    assert ((ours.float().cpu() - reference).norm() / reference.norm()).item() < tolerance
 
 
 @pytest.mark.parametrize(("channels", "other"), [(320, 0), (640, 320), (1280, 1280), (1280, 640)])
@@ -104,7 +105,7 @@ def test_halves_in_sequence_are_the_halves_together(unet: UNet) -> None:
     timestep = torch.tensor(501)
     together = sampler.unet_predictor(Replay(unet, record=False), conditioning)(latents, timestep)
     parted = sampler.unet_predictor(Replay(unet), conditioning, sequential=True)(latents, timestep)
-    assert_close(parted, together.float().cpu())
+    assert_close(parted, together.float().cpu(), WHOLE)
 
 
 def test_without_guidance_there_is_one_half(unet: UNet) -> None:
@@ -120,4 +121,4 @@ def test_without_guidance_there_is_one_half(unet: UNet) -> None:
     alone = sampler.unet_predictor(Replay(unet, record=False), one)(latents, timestep)
     both = sampler.unet_predictor(Replay(unet, record=False), conditioning)(latents, timestep)
     assert alone.shape[0] == 1
-    assert_close(alone, both[1:].float().cpu())
+    assert_close(alone, both[1:].float().cpu(), WHOLE)

@@ -19,7 +19,7 @@ STEPS = 10
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Service]:
     """A service that may be broken."""
-    service = Service(tmp_path, I2V_LEASE_S="5")
+    service = Service(tmp_path, I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5")
     service.start()
     yield service
     service.kill_everything()
@@ -37,12 +37,13 @@ def get(client: Client, video: Video) -> Video:
     return client.retrieve(video["id"])
 
 
-def assert_completed_once(service: Service, client: Client, video: Video, attempt: int) -> None:
+def assert_completed_once(service: Service, client: Client, video: Video, attempt: int, left: int = 1) -> None:
+    """`left`: clips on the disk, that of an attempt which died before it was told of included."""
     done = wait_for(lambda: (v := get(client, video))["status"] in ("completed", "failed") and v, 150, service.console)
     assert (done["status"], done["attempt"]) == ("completed", attempt), done["error"]
     clips = list(service.outputs.glob(f"*{video['id']}*.mp4"))
-    assert len(clips) == 1
-    assert probe(clips[0]).frames == 8
+    assert len(clips) == left
+    assert {probe(clip).frames for clip in clips} == {8}
     assert list(service.outputs.glob("*.part")) == []
 
 
@@ -51,6 +52,29 @@ def test_the_card_dies_in_mid_job(own: Service) -> None:
         video = submit_and_reach_the_model(client)
         own.replicas("Generator-default")[0].kill()
         assert_completed_once(own, client, video, attempt=2)
+
+
+def test_a_step_that_hangs_costs_one_attempt_and_its_process(own: Service) -> None:
+    with Client(own.url) as client:
+        (hung,) = own.replicas("Generator-default")
+        own.arm("step", "hang")
+        video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": STEPS, "seed": 0})
+        wait_for(lambda: not hung.is_running(), 60, own.console)
+        assert_completed_once(own, client, video, attempt=2)
+    assert "the card is lost: no step within 5 s" in own.log()
+
+
+@pytest.mark.parametrize(
+    ("point", "attempt", "left"),
+    [("publishing.stored", 2, 2), ("publishing.completed", 1, 1)],
+)
+def test_the_encoder_dies_around_publishing(own: Service, point: str, attempt: int, left: int) -> None:
+    """Between a clip's files and its completion, and just after."""
+    with Client(own.url) as client:
+        own.arm(point, "kill")
+        video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
+        wait_for(lambda: own.fault_taken(point), 90, own.console)
+        assert_completed_once(own, client, video, attempt, left)
 
 
 def test_every_process_dies_in_mid_job(own: Service) -> None:

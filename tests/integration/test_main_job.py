@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from harness import PICTURE, Service, wait_for
 
 from serving.clip import probe, read_recipe
+from serving.jobs.store import open_store
 from serving.metrics import CANCELS, FAILURES, OUT_OF_MEMORY, PEAK_MEMORY, TABLE
 
 
@@ -70,6 +72,11 @@ def test_every_answer_carries_one_request_id(http: httpx.Client) -> None:
         answer = http.get(path, headers={} if given is None else {"x-request-id": given})
         (request_id,) = answer.headers.get_list("x-request-id")
         assert request_id == given or (given is None and request_id)
+
+
+def test_a_client_does_not_set_serves_time_limit(http: httpx.Client) -> None:
+    answer = http.get("/v1/models", headers={"x-request-timeout-seconds": "0.00001"})
+    assert answer.status_code == 200, answer.text
 
 
 def test_the_command_against_the_service(service: Service, tmp_path: Path) -> None:
@@ -141,6 +148,15 @@ def test_logs_of_start_and_job(service: Service, http: httpx.Client) -> None:
     assert [line for line in written if line["job"] == video] == told
     assert "ffmpeg" in [line.get("check") for line in written]
     assert {"serving.service", "deployments.dispatcher"} <= {line["logger"] for line in written}
+
+
+def test_a_finished_job_teaches_how_fast_the_card_is(service: Service, http: httpx.Client) -> None:
+    video = submit(http, num_inference_steps=4)
+    wait_for(lambda: following(http, video)["status"] == "completed", 90)
+    with closing(open_store(f"sqlite:///{service.folder}/data/jobs.sqlite3")) as store:
+        (row,) = wait_for(store.calibrations, 10)
+    assert (row.model, row.card) == ("builtin", "cpu")
+    assert row.calibration.observations >= 1
 
 
 def test_metrics_of_every_stage(http: httpx.Client) -> None:

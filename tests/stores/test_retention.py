@@ -11,10 +11,10 @@ import pytest
 from serving import retention
 from serving.errors import StorageUnavailable, VideoNotFound
 from serving.jobs.expiry import EndedJob
-from serving.jobs.job import Job, JobStatus, NewJob
+from serving.jobs.job import Job, JobStatus, NewJob, new_job_id
 from serving.jobs.store import JobStore
 from serving.retention import ROUND_S, UNUSED_S, Fate, Policy, Reaper, fate
-from serving.storage import DirectoryStorage, Entry, Storage, open_storage
+from serving.storage import DirectoryStorage, Entry, Storage, open_storage, output_name
 
 MODEL = "i2vgen-xl"
 DAY_S = 86_400.0
@@ -61,8 +61,13 @@ def outputs(storage_at: str | Path) -> Storage:
 
 
 @pytest.fixture
-def reaper(sqlite_store: JobStore, pictures: Storage, outputs: Storage) -> Reaper:
-    return Reaper(sqlite_store, pictures, outputs, POLICY)
+def logs(tmp_path: Path) -> DirectoryStorage:
+    return DirectoryStorage(tmp_path / "logs" / "jobs")
+
+
+@pytest.fixture
+def reaper(sqlite_store: JobStore, pictures: Storage, outputs: Storage, logs: Storage) -> Reaper:
+    return Reaper(sqlite_store, pictures, outputs, logs, POLICY)
 
 
 @pytest.fixture
@@ -235,9 +240,67 @@ def test_unfinished_writes_go_after_a_day(sqlite_store: JobStore, tmp_path: Path
     for storage in (pictures, outputs):
         storage.put_bytes("clip.mp4", b"whole")
         (storage.root / "clip.mp4.0123abcd.part").touch()
-    reaper = Reaper(sqlite_store, pictures, outputs, POLICY)
+    reaper = Reaper(sqlite_store, pictures, outputs, DirectoryStorage(tmp_path / "logs"), POLICY)
     reaper.run(time.time() + UNUSED_S - 60)
     assert len(list(tmp_path.rglob("*.part"))) == 2
     reaper.run(time.time() + UNUSED_S + ROUND_S)
     assert list(tmp_path.rglob("*.part")) == []
     assert outputs.exists("clip.mp4")
+
+
+def test_clips_of_dead_attempts_go_after_a_day(
+    reaper: Reaper, sqlite_store: JobStore, new_job: Make, outputs: Storage
+) -> None:
+    new = new_job()
+    created = sqlite_store.insert(new).created_at
+    keys = [output_name("video_", created, new.id, attempt) + ".mp4" for attempt in (1, 2, 3)]
+    for attempt in (1, 2):
+        assert sqlite_store.claim("default", MODEL, "card-1", 30.0)
+        outputs.put_bytes(keys[attempt - 1], b"bytes")
+        if attempt == 1:
+            sqlite_store.release(new.id, 1, reason_code="worker_crashed", reason="died", charge=True)
+    reaper.run(time.time() + DAY_S + ROUND_S)
+    assert [outputs.exists(key) for key in keys] == [True, True, False]  # it has not ended
+    assert sqlite_store.complete(new.id, 2, {"files": {"video": keys[1]}})
+    outputs.put_bytes(keys[2], b"bytes")  # of a worker that comes late
+    reaper.run(time.time() + UNUSED_S - 60)
+    assert [outputs.exists(key) for key in keys] == [True, True, True]
+    reaper.run(time.time() + UNUSED_S + 2 * ROUND_S)
+    assert [outputs.exists(key) for key in keys] == [False, True, False]
+
+
+def test_clips_of_jobs_that_failed_go_too(
+    reaper: Reaper, sqlite_store: JobStore, new_job: Make, outputs: Storage
+) -> None:
+    job = sqlite_store.insert(new_job())
+    assert sqlite_store.claim("default", MODEL, "card-1", 30.0)
+    key = output_name("", job.created_at, job.id, 1) + ".webm"
+    outputs.put_bytes(key, b"bytes")
+    assert sqlite_store.fail(job.id, 1, "worker_crashed", "died")
+    reaper.run(time.time() + UNUSED_S + ROUND_S)
+    assert not outputs.exists(key)
+
+
+def test_clips_of_another_store_and_other_files_are_left_alone(
+    reaper: Reaper, complete: Callable[..., Job], outputs: Storage
+) -> None:
+    job = complete(None)
+    others = [output_name("video_", 0.0, new_job_id(0.0), 1) + ".mp4", f"holiday_{job.id}.mp4", "demo.mp4"]
+    for key in others:
+        outputs.put_bytes(key, b"bytes")
+    reaper.run(time.time() + 100 * DAY_S)
+    assert [outputs.exists(key) for key in others] == [True, True, True]
+
+
+def test_logs_go_a_day_after_their_job(
+    reaper: Reaper, complete: Callable[..., Job], sqlite_store: JobStore, logs: DirectoryStorage
+) -> None:
+    known, gone = complete(None), complete(None)
+    for name in (known.id, gone.id, "notes"):
+        logs.put_bytes(f"{name}.log", b"{}")
+    sqlite_store.delete(gone.id)
+    now = time.time()
+    reaper.run(now + UNUSED_S - 60)
+    assert len(list(logs.entries())) == 3
+    reaper.run(now + UNUSED_S + ROUND_S)
+    assert {entry.key for entry in logs.entries()} == {f"{known.id}.log", "notes.log"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.card_meter import CardMeter
-from serving.engine.pipeline import Clip
+from serving.engine.contract import Clip
 from serving.errors import GenerationFailed, InsufficientGpuMemory
 from serving.metrics import BUSY_SECONDS, FAILURES, GENERATION_SECONDS, OUT_OF_MEMORY, PEAK_MEMORY, STEPS
 from serving.testing import InMemoryMetrics

@@ -19,6 +19,8 @@ from deployments.generator import Generator
 from deployments.ingress import Ingress
 from deployments.pools import replica_options
 from deployments.preprocessor import Preprocessor
+from serving.pools import ServedPool
+from serving.presets import PUBLISHED, profile_for
 from serving.settings import PoolSettings, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +100,8 @@ def test_a_pool_has_a_group_of_its_label_and_size(settings: Settings, groups: di
         assert (group["minReplicas"], group["maxReplicas"]) == (pool.min_replicas, pool.max_replicas)
         assert pool.min_replicas == 0
         # A pod has as many cards as one replica takes.
-        asked = replica_options(pool, gpus=0)["ray_actor_options"]
+        served = ServedPool(pool, PUBLISHED, profile_for(PUBLISHED))
+        asked = replica_options(served, gpus=0)["ray_actor_options"]
         assert container(group)["resources"]["limits"]["nvidia.com/gpu"] == asked["num_gpus"]
         assert group["labels"] == asked["label_selector"]
 

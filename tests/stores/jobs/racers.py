@@ -15,6 +15,8 @@ from serving.errors import ServerOverloaded
 from serving.jobs.job import NewJob
 from serving.jobs.store import open_store
 from serving.request import VideoRequest
+from serving.scheduling.calibration import Calibration, Observation, learn
+from serving.scheduling.cost import CostRow
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["racers"])
@@ -77,6 +79,15 @@ def insert_many(url: str, request: VideoRequest, count: int, bounds: dict[str, A
             except ServerOverloaded:
                 pass
     return accepted
+
+
+def learn_many(
+    url: str, model: str, card: str, seed: Calibration, clip: Observation, cost: CostRow, count: int
+) -> None:
+    """Count the clip `count` times."""
+    with closing(open_store(url)) as store:
+        for _ in range(count):
+            store.learn(model, card, "engine", seed, lambda known: learn(known, clip, cost))
 
 
 def _job(request: VideoRequest) -> NewJob:

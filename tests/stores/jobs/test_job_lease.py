@@ -110,6 +110,7 @@ def test_an_outage_shorter_than_the_lease_stops_nothing(
 def test_an_outage_longer_than_the_lease_loses_the_job(
     store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store.renew(job.id, job.attempt, 0.4)
     with JobLease(store, job, lease_s=0.4, interval_s=0.1) as lease:
         _break(store, monkeypatch)
         wait_until(lease.should_stop)

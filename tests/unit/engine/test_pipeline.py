@@ -14,6 +14,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
+from serving.engine.decoder import Decoder
 from serving.engine.pipeline import Pipeline
 from serving.engine.replay import Replay
 from serving.engine.weights import locate
@@ -23,30 +24,20 @@ from serving.request import VideoRequest
 MakeRequest = Callable[..., VideoRequest]
 
 
-class Failing(torch.nn.Module):
-    """A UNet or a VAE whose forward or decoding raises on chosen calls, counted from 1."""
+class Failing:
+    """A UNet or a decoder that raises on chosen calls, counted from 1."""
 
     def __init__(self, inner: Any, error: Exception, calls: set[int]) -> None:
-        super().__init__()
-        # Past torch's registry, which knows no other attributes of it.
-        object.__setattr__(self, "inner", inner)
-        self.error, self.calls, self.count = error, calls, 0
+        self.inner, self.error, self.calls, self.count = inner, error, calls, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def _count(self) -> None:
+    def __call__(self, *args: Any) -> Any:
         self.count += 1
         if self.count in self.calls:
             raise self.error
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self._count()
-        return self.inner(*args, **kwargs)
-
-    def decode(self, latents: torch.Tensor) -> Any:
-        self._count()
-        return self.inner.decode(latents)
+        return self.inner(*args)
 
 
 def with_parts(
@@ -135,12 +126,13 @@ def test_cancelling_takes_effect_before_the_next_step_or_the_decoding(
 
 
 def test_cancelling_takes_effect_between_decoded_chunks(
-    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vae = Failing(pipeline.modules.vae, AssertionError("decoded after a cancel"), {3})
+    decoder = Failing(Decoder(pipeline.modules.vae), AssertionError("decoded after a cancel"), {3})
+    monkeypatch.setattr("serving.engine.pipeline.Decoder", lambda vae: decoder)
     with pytest.raises(Cancelled):
-        with_parts(pipeline, decode_chunk=1, vae=vae).generate(
-            picture, make_request(num_frames=4), should_stop=lambda: vae.count == 2
+        with_parts(pipeline, decode_chunk=1).generate(
+            picture, make_request(num_frames=4), should_stop=lambda: decoder.count == 2
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +17,11 @@ from starlette.types import Message, Receive
 from serving.errors import RateLimited, RequestTimedOut
 from serving.http.errors import error_response
 from serving.http.submission import read_submission
+from serving.jobs.worker import Worker
+from serving.presets import BUILTIN, profile_for
+from serving.scheduling.calibration import unmeasured
+from serving.scheduling.cards import CARDS
+from serving.scheduling.cost import seconds, speed_of
 
 GOOD = {"prompt": "pan left"}
 
@@ -44,6 +51,17 @@ def test_a_deadline_and_what_each_pool_would_take_reach_the_queue(api: Api) -> N
     assert job.deadline == pytest.approx(job.created_at + 90.5, abs=5)
     assert list(job.estimates) == ["default"]
     assert job.estimate_s == job.estimates["default"] > 0
+
+
+def test_a_measured_card_s_speed_is_the_estimate(make_api: Callable[..., Api]) -> None:
+    api = make_api()
+    cost = profile_for(BUILTIN).cost
+    job = api.store.get(api.submit()["id"])
+    assert job.estimate_s == pytest.approx(seconds(job.request.shape, cost, CARDS["cpu"].tflops))
+    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(1.0, cost)))
+    # What a service has read counts for some seconds; another one reads it now.
+    assert api.store.get(api.submit()["id"]).estimate_s == job.estimate_s
+    assert api.store.get(make_api().submit()["id"]).estimate_s == pytest.approx(seconds(job.request.shape, cost, 1.0))
 
 
 @pytest.mark.parametrize("reference", [data_url(), {"image_url": data_url()}])
@@ -224,6 +242,21 @@ def test_the_queue_is_bounded_and_says_when_to_come_back(api: Api) -> None:
     assert response.json()["error"]["code"] == "server_overloaded"
     assert int(response.headers["retry-after"]) >= 1
     assert api.count() == 5
+
+
+def test_where_no_card_comes_any_more_nothing_is_taken(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.absence.GIVEN_UP_S", 0.3)
+    api.store.leave("g")
+    api.submit()  # it may only be restarting
+    time.sleep(0.4)
+    refused = api.http.post(URL, data={"prompt": "pan left"}, files={"input_reference": picture()})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_overloaded")
+    assert int(refused.headers["retry-after"]) > 0
+    assert api.count() == 1
+    api.store.beat(Worker(id="g2", role="generator", pool="default"))
+    api.submit()
+    api.store.leave("g2")
+    api.submit()  # the next absence begins anew
 
 
 def test_an_owner_s_bound_is_a_rate_limit() -> None:

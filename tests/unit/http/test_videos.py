@@ -9,6 +9,7 @@ from hands import URL, Api
 
 from serving.clip import probe
 from serving.http.content import parse_range
+from serving.publishing import files_of
 
 
 def test_the_video_object_has_every_field_of_the_contract(api: Api) -> None:
@@ -154,6 +155,18 @@ def test_delete(api: Api) -> None:
     assert not any(api.outputs.exists(key) for key in job.result["files"].values())
     again = api.http.delete(f"{URL}/{video_id}")
     assert (again.status_code, again.json()["error"]["code"]) == (404, "video_not_found")
+
+
+def test_delete_takes_what_dead_attempts_left_behind(api: Api) -> None:
+    video_id = api.submit()["id"]
+    dead = api.claim()
+    keys = list(files_of(dead, dead.attempt, "video_").values())
+    for key in keys:
+        api.outputs.put_bytes(key, b"bytes")
+    api.store.release(video_id, dead.attempt, reason_code="worker_crashed", reason="died", charge=True)
+    api.finish()
+    api.http.delete(f"{URL}/{video_id}")
+    assert not any(api.outputs.exists(key) for key in keys)
 
 
 @pytest.mark.parametrize("path", [f"{URL}/", "/nope", "/healthz/"])

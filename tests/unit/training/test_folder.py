@@ -15,7 +15,7 @@ from serving.training.autoencoder import decoded, means
 from serving.training.evaluation import generate, psnr
 from serving.training.folder import BUILTIN, CLASSES, read, size
 from serving.training.moves import BY_NAME, FULL, MOVES, render
-from serving.training.sizing import guided_step
+from serving.training.sizing import decoding, guided_step
 
 DEMO = BUILTIN.parents[1] / "assets" / "demo.jpg"
 
@@ -67,6 +67,7 @@ def test_the_profile_is_valid_and_its_cost_is_the_unets(parts: Parts) -> None:
     tflop, _ = guided_step(unet, 8, 256)
     said = 8 * megapixels * (profile.cost.tflop_linear + profile.cost.tflop_spatial * megapixels)
     assert said == pytest.approx(tflop, rel=0.03)
+    assert profile.cost.tflop_decode == pytest.approx(decoding(parts.vae)[0], rel=0.03)
 
 
 @torch.no_grad()

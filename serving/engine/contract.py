@@ -1,0 +1,77 @@
+"""What the service asks of a loaded model, and what it gets: no more than this, so that an emulated card will do.
+
+Imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from serving.request import VideoRequest
+from serving.scheduling.plans import PLANS, MemoryPlan
+
+OnStep = Callable[[int, int], None]
+"""(steps done, from 1; steps in all)"""
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a recipe says of the hardware."""
+
+    name: str
+    memory_bytes: int
+    own_memory: bool = True
+    """False where the memory is the machine's, which is no limit here."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a recipe says of the weights, and of what computes with them."""
+
+    name: str
+    """The model setting as given."""
+    revision: str
+    dtype: str
+    kernels: str
+    """Which implementation of the UNet's kernels runs: "triton" or "torch"."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What one request gave."""
+
+    frames: npt.NDArray[np.uint8]
+    """(F, H, W, 3), RGB."""
+    timings: dict[str, float]
+    """Seconds of "condition", "denoise" and "decode"."""
+    peak_memory_bytes: int | None
+    """The most memory allocated on the card, weights included; None on a CPU."""
+    plan: str = PLANS[0].name
+    """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
+
+
+class LoadedModel(Protocol):
+    """One model on one card; one request at a time. `engine.pipeline.Pipeline` says what its methods do."""
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def card(self) -> Card: ...
+    def warm_up(self) -> None: ...
+    def plan_for(self, request: VideoRequest) -> MemoryPlan: ...
+    def generate(
+        self,
+        picture: Image.Image,
+        request: VideoRequest,
+        *,
+        on_step: OnStep | None = None,
+        should_stop: ShouldStop | None = None,
+        plan: MemoryPlan = PLANS[0],
+    ) -> Clip: ...

@@ -1,0 +1,75 @@
+"""When silence is taken for a hang: real threads, short limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from serving.watchdog import STAGE_S, Limits, Watchdog, limits_for
+
+FOR_EVER = 60.0
+
+
+class Told:
+    """Remembers what it was told, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+        self.event = threading.Event()
+
+    def __call__(self, missing: str) -> None:
+        self.missing.append(missing)
+        self.event.set()
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    yield Told()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "watchdog" and not _ends(thread)] == []
+
+
+def _ends(thread: threading.Thread) -> bool:
+    thread.join(5)
+    return not thread.is_alive()
+
+
+def test_no_further_step_is_a_hang(told: Told) -> None:
+    with Watchdog(Limits(step_s=0.1, stage_s=FOR_EVER), told) as watchdog:
+        watchdog.step(1, 5)
+        assert told.event.wait(10)
+    assert told.missing == ["no step within 0 s"]
+
+
+def test_steps_in_time_are_none_however_many(told: Told) -> None:
+    with Watchdog(Limits(step_s=0.5, stage_s=FOR_EVER), told) as watchdog:
+        for step in range(1, 16):
+            watchdog.step(step, 100)
+            time.sleep(0.05)
+    assert told.missing == []
+
+
+@pytest.mark.parametrize("last", [0, 5])
+def test_what_has_no_steps_has_its_own_limit(told: Told, last: int) -> None:
+    """Conditioning, and decoding: longer than a step may take, and not for ever."""
+    limits = Limits(step_s=0.05, stage_s=0.6)
+    with Watchdog(limits, told) as watchdog:
+        for step in range(1, last + 1):
+            watchdog.step(step, last)
+        assert not told.event.wait(0.3)
+        assert told.event.wait(10)
+    assert told.missing == ["no end of decoding within 1 s" if last else "no first step within 1 s"]
+
+
+def test_work_that_has_ended_is_watched_no_more(told: Told) -> None:
+    with pytest.raises(ZeroDivisionError), Watchdog(Limits(0.1, 0.1), told):
+        raise ZeroDivisionError
+    assert not told.event.wait(0.3)
+
+
+def test_limits_follow_what_is_expected() -> None:
+    assert limits_for(expected_s=50.0, steps=50, least_step_s=60.0) == Limits(60.0, STAGE_S)
+    assert limits_for(expected_s=1000.0, steps=50, least_step_s=60.0) == Limits(100.0, 5000.0)
+    assert limits_for(expected_s=1.0, steps=10, least_step_s=1e6) == Limits(1e6, 1e6)
