@@ -81,22 +81,22 @@ SCENARIOS = (
     # An RTX 4090 can hold this shape, by the third memory plan; 12 GB cannot by any.
     Scenario(
         "a burst of 1024p/32",
-        (Pool("rtx3060", 3), Pool("a100-80gb", 2)),
+        (Pool("rtx4060", 3), Pool("a100-80gb", 2)),
         speed=50,
         bursts=(Burst(0, 5, "1024p/32"),),
-        asleep_until={"rtx3060": NEVER},
+        asleep_until={"rtx4060": NEVER},
         wake=("a100-80gb",),
         only_on={"1024p/32": "a100-80gb"},
     ),
     # The second burst is more than the small pool does in ten times the target: what is beyond wakes the large one.
     Scenario(
         "mixed, with overflow",
-        (Pool("rtx3060", 2), Pool("a100-80gb", 2)),
+        (Pool("rtx4060", 2), Pool("a100-80gb", 2)),
         speed=50,
         bursts=(Burst(0, 8, "256p"), Burst(30, 60, "256p"), Burst(45, 2, "1024p/32")),
         target_wait_s=8,
         asleep_until={"a100-80gb": 30},
-        wake=("rtx3060", "a100-80gb"),
+        wake=("rtx4060", "a100-80gb"),
         only_on={"1024p/32": "a100-80gb"},
     ),
 )

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
-POOL_COLOURS = {"rtx3060": "#1b9e77", "rtx4090": "#d95f02", "a100-80gb": "#7570b3"}
+POOL_COLOURS = {"rtx4060": "#1b9e77", "rtx4090": "#d95f02", "a100-80gb": "#7570b3"}
 KIND_COLOURS = {"256p": "#386cb0", "1024p/32": "#bf5b17"}
 
 

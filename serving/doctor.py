@@ -101,11 +101,16 @@ def _python(settings: Settings) -> Finding:
 def _torch(settings: Settings) -> Finding:
     import torch
 
+    from serving.engine import kernels
+
     if not torch.cuda.is_available():
-        return Finding("torch", Level.OK, f"{torch.__version__}; no CUDA card: the CPU renders")
+        return Finding("torch", Level.OK, f"{torch.__version__}; no CUDA card: the CPU renders, with torch's kernels")
     card = torch.cuda.get_device_properties(0)
     memory = card.total_memory / GIB
-    detail = f"{torch.__version__}; {torch.cuda.device_count()} x {card.name}, {memory:.0f} GiB"
+    path = kernels.path(torch.device("cuda"))
+    detail = f"{torch.__version__}; {torch.cuda.device_count()} x {card.name}, {memory:.0f} GiB; {path} kernels"
+    if path != "triton":
+        return Finding("torch", Level.WARN, f"{detail}; Triton is missing, and a clip takes twice as long")
     return Finding("torch", Level.OK if memory >= CARD_MEMORY_GIB else Level.WARN, detail)
 
 

@@ -69,6 +69,7 @@ def generate_locally(
         revision=pipeline.source.revision,
         card=pipeline.card.name,
         dtype=pipeline.source.dtype,
+        kernels=pipeline.source.kernels,
         timings_s=timings,
     )
     on_stage("encoding", 0, 0)

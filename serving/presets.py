@@ -156,14 +156,14 @@ I2VGEN_XL = ModelProfile(
         "extreme": Preset(resolution="1024p", num_frames=32, num_inference_steps=100, fps=8),
     },
     # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
-    # peaks the stock forward allocates at those shapes (5.0 to 25.3 GiB, within 2%); decoding a frame of 1024x1024
-    # holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
+    # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 15%; `python -m loadtest.engine`);
+    # decoding a frame of 1024x1024 holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
     cost=Cost(
         tflop_linear=9.22,
         tflop_spatial=3.38,
         tflop_decode=9.6,
         weights_gib=4.65,
-        activation_gib=0.625,
+        activation_gib=0.29,
         offloaded_gib=2.0,
         decode_gib=1.43,
     ),

@@ -21,6 +21,7 @@ def make_recipe(
     revision: str,
     card: str,
     dtype: str,
+    kernels: str,
     timings_s: Mapping[str, float],
     video_id: str | None = None,
     attempt: int = 1,
@@ -31,6 +32,7 @@ def make_recipe(
         picture_png: the conditioning picture; its SHA-256 goes in.
         model: hub name, folder name or "builtin", with its `revision`: a commit, or a hash of the weights.
         card: the card's name as its driver gives it.
+        kernels: which implementation of the UNet's kernels ran: "triton" or "torch".
         timings_s: seconds by stage.
     """
     return {
@@ -39,6 +41,7 @@ def make_recipe(
         "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
         "model": {"source": model, "revision": revision, "dtype": dtype},
         "card": card,
+        "kernels": kernels,
         "versions": versions(),
         "timings_s": {stage: round(seconds, 3) for stage, seconds in timings_s.items()},
         "attempt": attempt,

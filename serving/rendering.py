@@ -158,6 +158,7 @@ def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, flo
         revision=model.source.revision,
         card=model.card.name,
         dtype=model.source.dtype,
+        kernels=model.source.kernels,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

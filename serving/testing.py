@@ -61,7 +61,7 @@ class EmulatedPipeline:
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
 
-    source = Source(EMULATED, revision="none", dtype="none")
+    source = Source(EMULATED, revision="none", dtype="none", kernels="none")
 
     def __init__(self, profile: ModelProfile, card: CardClass, sleep: Callable[[float], object] = time.sleep) -> None:
         """`profile.cost` says what work there is, and `card` how fast it is done."""

@@ -28,6 +28,10 @@ from serving.jobs.store import JobStore, open_store
 from serving.request import VideoRequest
 from serving.storage import DirectoryStorage, S3Storage, Storage
 
+# Triton decides at its first import, which other conftests cause, whether it compiles kernels or interprets them.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 BUCKET = "clips"
 REQUEST = VideoRequest(
     model="i2vgen-xl",

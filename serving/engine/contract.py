@@ -33,12 +33,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Source:
-    """What a recipe says of the weights."""
+    """What a recipe says of the weights, and of what computes with them."""
 
     name: str
     """The model setting as given."""
     revision: str
     dtype: str
+    kernels: str
+    """Which implementation of the UNet's kernels runs: "triton" or "torch"."""
 
 
 @dataclass(frozen=True)

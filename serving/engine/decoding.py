@@ -5,6 +5,7 @@ Knows nothing of requests or the UNet.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,21 +36,26 @@ def bytes_per_frame(vae: Any, width: int, height: int) -> int:
     return int(3 * channels[min(1, len(channels) - 1)] * width * height * vae.dtype.itemsize)
 
 
-def decode(vae: Any, latents: torch.Tensor, chunk: int, should_stop: ShouldStop) -> npt.NDArray[np.uint8]:
-    """(F, H, W, 3) uint8 from latents (1, C, F, h, w), `chunk` frames at once, fewer where memory runs out.
+def decode(
+    decoder: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor, chunk: int, should_stop: ShouldStop
+) -> npt.NDArray[np.uint8]:
+    """(F, H, W, 3) uint8 from unscaled latents (1, C, F, h, w), `chunk` frames at once, fewer where memory runs out.
+
+    Args:
+        decoder: `engine.decoder.Decoder`.
 
     Raises:
         Cancelled: `should_stop`, asked before each chunk, said so.
         GenerationFailed: a frame is not finite.
         torch.OutOfMemoryError: not even one frame fits.
     """
-    pending = (1 / vae.config.scaling_factor * latents)[0].transpose(0, 1)
+    pending = latents[0].transpose(0, 1)
     done: list[torch.Tensor] = []
     while len(pending):
         if should_stop():
             raise Cancelled
         try:
-            done.append(_decode(vae, pending[:chunk]))
+            done.append(_decode(decoder, pending[:chunk]))
         except RuntimeError as error:
             if chunk == 1 or not card.is_out_of_memory(error):
                 raise
@@ -57,16 +63,15 @@ def decode(vae: Any, latents: torch.Tensor, chunk: int, should_stop: ShouldStop)
         else:
             pending, smaller = pending[chunk:], False
         if smaller:  # outside the handler, where the error no longer holds the activations
-            card.release(vae.device)
+            card.release(latents.device)
             chunk //= 2
     return torch.cat(done).numpy()
 
 
-def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+def _decode(decoder: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor) -> torch.Tensor:
     """(n, H, W, 3) uint8 on the CPU."""
-    pixels = vae.decode(latents).sample.float()
+    pixels = decoder(latents).float()
     if not torch.isfinite(pixels).all():
         raise GenerationFailed("The model gave frames that are not numbers; the weights or the card are at fault.")
-    levels = (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    frames: torch.Tensor = levels.permute(0, 2, 3, 1).contiguous().cpu()
-    return frames
+    levels: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return levels.cpu()

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from serving.engine import card, decoding, sampler
+from serving.engine import card, decoding, kernels, sampler
 from serving.engine.conditioning import condition, generator_for
 from serving.engine.contract import Clip, OnStep, ShouldStop, Source
+from serving.engine.decoder import Decoder
+from serving.engine.replay import Replay
+from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
@@ -34,6 +37,7 @@ class Pipeline:
         self.device = device
         self.decode_chunk = decode_chunk
         self.card = card.describe(device)
+        self.replay = Replay(UNet(modules.unet))
 
     @classmethod
     def load(
@@ -69,7 +73,7 @@ class Pipeline:
     @property
     def source(self) -> Source:
         dtype = str(self.modules.unet.dtype).removeprefix("torch.")
-        return Source(self.weights.name, self.weights.revision, dtype)
+        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device))
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
@@ -120,6 +124,7 @@ class Pipeline:
                 if not card.is_out_of_memory(error):
                     raise
             # Outside the handler: inside it the error's traceback would keep every activation alive.
+            self.replay.clear()
             card.release(self.device)
             logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
         raise InsufficientGpuMemory(
@@ -142,7 +147,7 @@ class Pipeline:
             card.release(self.device)
         conditioned = self._now()
         latents = sampler.denoise(
-            sampler.unet_predictor(modules.unet, conditioning, sequential=plan.sequential),
+            sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
             conditioning.noise,
             modules.scheduler,
             num_inference_steps=request.num_inference_steps,
@@ -153,10 +158,11 @@ class Pipeline:
         )
         denoised = self._now()
         self._move(modules.vae, to=self.device)
+        decoder = Decoder(modules.vae)  # of weights where they are now
         chunk = self.decode_chunk
         if chunk is None:
             chunk = decoding.chunk_for(modules.vae, request.width, request.height)
-        frames = decoding.decode(modules.vae, latents, chunk, should_stop)
+        frames = decoding.decode(decoder, latents / modules.vae.config.scaling_factor, chunk, should_stop)
         timings = {
             "condition": conditioned - started,
             "denoise": denoised - conditioned,

@@ -88,8 +88,13 @@ def build(architecture: Architecture, device: torch.device | str) -> Settings:
     return parts | {
         "tokenizer": _tokenizer(text.vocab_size, text.max_position_embeddings),
         "feature_extractor": kind(crop_size={"height": side, "width": side}, size={"shortest_edge": side}),
-        "scheduler": diffusers.DDIMScheduler(**architecture.scheduler),
+        "scheduler": scheduler(architecture),
     }
+
+
+def scheduler(architecture: Architecture) -> Any:
+    """Its sampler."""
+    return diffusers.DDIMScheduler(**architecture.scheduler)
 
 
 def _fill_zeros(module: torch.nn.Module) -> None:

@@ -16,31 +16,25 @@ import torch
 from serving.engine import card
 from serving.engine.conditioning import Conditioning
 from serving.engine.contract import OnStep, ShouldStop
+from serving.engine.replay import Replay
 from serving.errors import Cancelled
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(latents (1, C, F, h, w), timestep) to one prediction for each of B halves: (B, C, F, h, w)."""
 
 
-def unet_predictor(unet: Any, conditioning: Conditioning, *, sequential: bool = False) -> Predict:
+def unet_predictor(replay: Replay, conditioning: Conditioning, *, sequential: bool = False) -> Predict:
     """The UNet's forward for both halves at once; or, `sequential`, one after the other in half the memory."""
-    halves = conditioning.text.shape[0]
-    parts = [slice(half, half + 1) for half in range(halves)] if sequential else [slice(0, halves)]
+    prepared = replay.unet.prepare(conditioning)
+    halves = [prepared.half(index) for index in range(prepared.halves)] if sequential else [prepared]
+    first = True
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        return torch.cat([forward(latents, timestep, part) for part in parts])
-
-    def forward(latents: torch.Tensor, timestep: torch.Tensor, part: slice) -> torch.Tensor:
-        prediction: torch.Tensor = unet(
-            latents.repeat(part.stop - part.start, 1, 1, 1, 1),
-            timestep,
-            encoder_hidden_states=conditioning.text[part],
-            fps=conditioning.fps[part],
-            image_latents=conditioning.image_latents[part],
-            image_embeddings=conditioning.image[part],
-            return_dict=False,
-        )[0]
-        return prediction
+        nonlocal first
+        was, first = first, False
+        if len(halves) == 1:
+            return replay(latents, timestep, halves[0], first=was)
+        return torch.cat([replay.unet(latents, timestep, half) for half in halves])
 
     return predict
 

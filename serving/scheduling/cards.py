@@ -20,12 +20,13 @@ class CardClass:
     """Words that the driver's name for such a card holds, in lower case."""
 
 
-# Seeds until a card is measured: with 250 TFLOP/s and `cost.CALL_S` the stock forward's steps on an H200 come out
-# within 12% from 256p/8 (62 ms) to 1024p/32 (1649 ms); 43 is a reported 50 s for 512p/16/50 on an RTX 4090; the
-# H100 computes like the H200; the others are a fifth of their dense fp16 peak.
+# Seeds until a card is measured: with 450 TFLOP/s and `cost.CALL_S` the steps on an H200 come out within 12% from
+# 256p/8 (14 ms) to 1024p/32 (937 ms; `python -m loadtest.engine`); the H100 computes like it; 43 is a reported 50 s for
+# 512p/16/50 on an RTX 4090; the others are a fifth of their dense fp16 peak.
 CARDS: dict[str, CardClass] = {
     card.name: card
     for card in (
+        CardClass("rtx4060", 8, 12, ("rtx 4060",)),
         CardClass("rtx3060", 12, 10, ("rtx 3060",)),
         CardClass("rtx3090", 24, 28, ("rtx 3090",)),
         CardClass("rtx4090", 24, 43, ("rtx 4090",)),
@@ -34,8 +35,8 @@ CARDS: dict[str, CardClass] = {
         CardClass("l40s", 48, 72, ("l40s",)),
         CardClass("a100-40gb", 40, 62, ("a100",)),
         CardClass("a100-80gb", 80, 62, ("a100",)),
-        CardClass("h100", 80, 240, ("h100",)),
-        CardClass("h200", 141, 250, ("h200",)),
+        CardClass("h100", 80, 420, ("h100",)),
+        CardClass("h200", 141, 450, ("h200",)),
         CardClass("cpu", 0, 0.08),
     )
 }

@@ -13,9 +13,9 @@ MEGAPIXEL = 1e6
 STAGES = ("condition", "denoise", "decode")
 """The parts of a card's work on a clip, by the names of `Clip.timings`."""
 
-# Of a card that was never measured: what the stock forward pays on an H200 for each call of the model, whatever its
-# size, and a guess for the beginning and the end of a clip.
-CALL_S = 0.035
+# Of a card that was never measured: what an H200 pays for each call of the model, whatever its size, and a guess for
+# the beginning and the end of a clip.
+CALL_S = 0.003
 FIXED_S = 0.05
 ENCODER_SHARE = 0.45
 """Operations of a VAE's encoder for each of its decoder's."""

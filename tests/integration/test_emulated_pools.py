@@ -14,7 +14,7 @@ from serving.client import Client
 
 @pytest.fixture
 def emulated(tmp_path: Path) -> Iterator[Service]:
-    pools = [{"name": name, "card": name, "model": "emulated"} for name in ("rtx3060", "a100-80gb")]
+    pools = [{"name": name, "card": name, "model": "emulated"} for name in ("rtx4060", "a100-80gb")]
     service = Service(tmp_path, I2V_POOLS=json.dumps(pools), I2V_EMULATION_SPEED="200", I2V_MODEL="/nowhere")
     service.start()
     yield service
@@ -36,5 +36,5 @@ def test_a_clip_goes_to_a_card_that_can_hold_it(emulated: Service) -> None:
     recipes = {job: video["recipe"] for job, video in videos.items()}
     assert recipes[large]["card"] == "emulated a100-80gb"
     assert recipes[large]["memory_plan"] == "resident"
-    assert "emulated rtx3060" in {recipes[job]["card"] for job in small}
+    assert "emulated rtx4060" in {recipes[job]["card"] for job in small}
     assert {recipe["model"]["source"] for recipe in recipes.values()} == {"emulated"}

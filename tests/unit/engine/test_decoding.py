@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import types
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from serving.engine import card, decoding
+from serving.engine.decoder import Decoder
 from serving.engine.pipeline import Pipeline
 
 
@@ -22,38 +22,47 @@ def latents() -> torch.Tensor:
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])
 @torch.inference_mode()
 def test_chunks_decode_to_the_frames_of_the_whole(pipeline: Pipeline, latents: torch.Tensor, chunk: int) -> None:
-    vae = pipeline.modules.vae
-    whole = decoding.decode(vae, latents, 5, lambda: False)
-    parts = decoding.decode(vae, latents, chunk, lambda: False)
+    decoder = Decoder(pipeline.modules.vae)
+    whole = decoding.decode(decoder, latents, 5, lambda: False)
+    parts = decoding.decode(decoder, latents, chunk, lambda: False)
     assert whole.shape == (5, 64, 72, 3)
     assert np.abs(whole.astype(int) - parts).max() <= 1
 
 
 @torch.inference_mode()
 def test_where_memory_runs_out_smaller_chunks_are_tried(pipeline: Pipeline, latents: torch.Tensor) -> None:
-    vae, sizes = pipeline.modules.vae, []
+    decoder, sizes = Decoder(pipeline.modules.vae), []
 
-    def decode(part: torch.Tensor) -> Any:
+    def tight(part: torch.Tensor) -> torch.Tensor:
         sizes.append(len(part))
         if len(part) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return vae.decode(part)
+        return decoder(part)
 
-    tight = types.SimpleNamespace(config=vae.config, device=vae.device, decode=decode)
     frames = decoding.decode(tight, latents, 4, lambda: False)
     assert sizes == [4, 2, 1, 1, 1, 1, 1]
-    assert np.array_equal(frames, decoding.decode(vae, latents, 1, lambda: False))
+    assert np.array_equal(frames, decoding.decode(decoder, latents, 1, lambda: False))
 
 
 @torch.inference_mode()
-def test_a_frame_that_does_not_fit_ends_the_decoding(pipeline: Pipeline, latents: torch.Tensor) -> None:
-    def decode(part: torch.Tensor) -> Any:
+def test_a_frame_that_does_not_fit_ends_the_decoding(latents: torch.Tensor) -> None:
+    def tight(part: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    vae = pipeline.modules.vae
-    tight = types.SimpleNamespace(config=vae.config, device=vae.device, decode=decode)
     with pytest.raises(torch.OutOfMemoryError):
         decoding.decode(tight, latents, 4, lambda: False)
+
+
+@pytest.mark.parametrize("settings", [{}, {"mid_block_add_attention": False}, {"use_post_quant_conv": False}], ids=str)
+@torch.inference_mode()
+def test_it_decodes_as_the_module_does(settings: dict[str, bool]) -> None:
+    """Tolerance: float32 rounding, 1e-4 of values of about 1."""
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    vae = AutoencoderKL(block_out_channels=(16, 32), norm_num_groups=8, **blocks, **settings).eval()
+    latents = torch.randn(2, 4, 9, 7)
+    expected = vae.decode(latents).sample
+    assert (Decoder(vae)(latents).permute(0, 3, 1, 2) - expected).abs().max() < 1e-4
 
 
 def test_a_frame_of_the_published_vae_is_counted_as_measured() -> None:

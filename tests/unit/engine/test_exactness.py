@@ -80,7 +80,7 @@ def our_latents(pipeline: Pipeline, picture: Image.Image, request: VideoRequest)
     generator = generator_for(request.seed)
     conditioning = condition(pipeline.modules, picture, request, generator)
     return sampler.denoise(
-        sampler.unet_predictor(pipeline.modules.unet, conditioning),
+        sampler.unet_predictor(pipeline.replay, conditioning),
         conditioning.noise,
         pipeline.modules.scheduler,
         num_inference_steps=request.num_inference_steps,

@@ -14,7 +14,9 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
+from serving.engine.decoder import Decoder
 from serving.engine.pipeline import Pipeline
+from serving.engine.replay import Replay
 from serving.engine.weights import locate
 from serving.errors import Cancelled, GenerationFailed, InsufficientGpuMemory
 from serving.request import VideoRequest
@@ -22,34 +24,30 @@ from serving.request import VideoRequest
 MakeRequest = Callable[..., VideoRequest]
 
 
-class Failing(torch.nn.Module):
-    """A module that raises on chosen calls, counted from 1."""
+class Failing:
+    """A UNet or a decoder that raises on chosen calls, counted from 1."""
 
-    def __init__(self, module: Any, error: Exception, calls: set[int]) -> None:
-        super().__init__()
-        self.module, self.error, self.calls, self.count = module, error, calls, 0
-        self.config, self.device, self.dtype = module.config, module.device, module.dtype
+    def __init__(self, inner: Any, error: Exception, calls: set[int]) -> None:
+        self.inner, self.error, self.calls, self.count = inner, error, calls, 0
 
-    def _count(self) -> None:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, *args: Any) -> Any:
         self.count += 1
         if self.count in self.calls:
             raise self.error
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        self._count()
-        return self.module(*args, **kwargs)
-
-    def encode(self, *args: Any) -> Any:
-        return self.module.encode(*args)
-
-    def decode(self, latents: torch.Tensor) -> Any:
-        self._count()
-        return self.module.decode(latents)
+        return self.inner(*args)
 
 
-def with_parts(pipeline: Pipeline, *, decode_chunk: int | None = None, **parts: Any) -> Pipeline:
+def with_parts(
+    pipeline: Pipeline, *, decode_chunk: int | None = None, unet: Failing | None = None, **parts: Any
+) -> Pipeline:
     modules = dataclasses.replace(pipeline.modules, **parts)
-    return Pipeline(pipeline.weights, modules, pipeline.device, decode_chunk=decode_chunk)
+    other = Pipeline(pipeline.weights, modules, pipeline.device, decode_chunk=decode_chunk)
+    if unet is not None:
+        other.replay = Replay(unet)
+    return other
 
 
 def test_the_same_request_gives_the_same_frames(
@@ -128,12 +126,13 @@ def test_cancelling_takes_effect_before_the_next_step_or_the_decoding(
 
 
 def test_cancelling_takes_effect_between_decoded_chunks(
-    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vae = Failing(pipeline.modules.vae, AssertionError("decoded after a cancel"), {3})
+    decoder = Failing(Decoder(pipeline.modules.vae), AssertionError("decoded after a cancel"), {3})
+    monkeypatch.setattr("serving.engine.pipeline.Decoder", lambda vae: decoder)
     with pytest.raises(Cancelled):
-        with_parts(pipeline, decode_chunk=1, vae=vae).generate(
-            picture, make_request(num_frames=4), should_stop=lambda: vae.count == 2
+        with_parts(pipeline, decode_chunk=1).generate(
+            picture, make_request(num_frames=4), should_stop=lambda: decoder.count == 2
         )
 
 
@@ -148,7 +147,7 @@ def test_cancelling_takes_effect_between_decoded_chunks(
 def test_out_of_memory_ends_one_job_and_the_next_works(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, error: Exception
 ) -> None:
-    unet = Failing(pipeline.modules.unet, error, {1, 2, 3})  # once by each plan
+    unet = Failing(pipeline.replay.unet, error, {1, 2, 3})  # once by each plan
     fragile = with_parts(pipeline, unet=unet)
     with pytest.raises(InsufficientGpuMemory, match="64x64 with 2 frames") as caught:
         fragile.generate(picture, make_request())
@@ -166,7 +165,7 @@ def test_out_of_memory_is_tried_again_by_a_smaller_plan_and_the_clip_is_the_same
     expected = pipeline.generate(picture, make_request())
     assert expected.plan == "resident"
     for failures, plan in [({2}, "offload"), ({2, 3}, "offload-sequential")]:
-        fragile = with_parts(pipeline, unet=Failing(pipeline.modules.unet, error, failures))
+        fragile = with_parts(pipeline, unet=Failing(pipeline.replay.unet, error, failures))
         clip = fragile.generate(picture, make_request())
         assert clip.plan == plan
         assert np.abs(clip.frames.astype(int) - expected.frames).max() <= 1  # another batch size rounds otherwise
@@ -175,7 +174,7 @@ def test_out_of_memory_is_tried_again_by_a_smaller_plan_and_the_clip_is_the_same
 def test_without_guidance_there_are_no_halves_to_part(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
 ) -> None:
-    unet = Failing(pipeline.modules.unet, torch.OutOfMemoryError("CUDA out of memory."), {1, 2})
+    unet = Failing(pipeline.replay.unet, torch.OutOfMemoryError("CUDA out of memory."), {1, 2})
     with pytest.raises(InsufficientGpuMemory):
         with_parts(pipeline, unet=unet).generate(picture, make_request(guidance_scale=1.0))
     assert unet.count == 2
@@ -184,7 +183,7 @@ def test_without_guidance_there_are_no_halves_to_part(
 def test_other_errors_are_not_taken_for_lack_of_memory(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
 ) -> None:
-    unet = Failing(pipeline.modules.unet, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), {1})
+    unet = Failing(pipeline.replay.unet, RuntimeError("mat1 and mat2 shapes cannot be multiplied"), {1})
     with pytest.raises(RuntimeError, match="mat1"):
         with_parts(pipeline, unet=unet).generate(picture, make_request())
 

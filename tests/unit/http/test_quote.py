@@ -25,7 +25,7 @@ from serving.request import VideoParameters
 QUOTE = f"{URL}/quote"
 LARGE = {"size": "1024x1024", "num_frames": "32"}
 POOLS = [
-    {"name": "small", "card": "rtx3060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2},
+    {"name": "small", "card": "rtx4060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2},
     {"name": "large", "card": "a100-40gb", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 1},
 ]
 
@@ -114,11 +114,11 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     found = quote(cards, **LARGE)
     rows = {pool["name"]: pool for pool in found["pools"]}
     assert rows["large"]["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 4}
-    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (29.5, 40)
+    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (16.5, 40)
     assert (rows["small"]["fits"], rows["small"]["plan"], rows["small"]["gpu_seconds"]) == (False, None, None)
-    assert rows["small"]["reason"] == "needs 15.1 GiB; a card has 12 GiB"
+    assert rows["small"]["reason"] == "needs 8.6 GiB; a card has 8 GiB"
     assert found["pool"] == "large"
-    fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="768x768", num_frames="24")["pools"]}
+    fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="1024x1024", num_frames="24")["pools"]}
     assert (fitted["small"]["offload"], fitted["small"]["sequential"]) == (True, True)
     assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
 
@@ -132,7 +132,7 @@ def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[...,
     assert refused.json() == submitted.json()
     error = refused.json()["error"]
     assert (error["code"], error["param"]) == ("does_not_fit", "num_frames")
-    for words in ("needs 15.1 GiB", "small 12 GiB", "At this size 23 frames", "With 32 frames 768p (768x768)"):
+    for words in ("needs 8.6 GiB", "small 8 GiB", "At this size 28 frames", "With 32 frames 768p (768x768)"):
         assert words in error["message"]
 
 
@@ -217,8 +217,8 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     result = command(cards, tmp_path, "--size", "1024x1024", "--num-frames", "32")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert any("large (asleep)" in line and "29.5 of 40 GiB" in line and "resident" in line for line in lines)
-    assert any("small" in line and "needs 15.1 GiB" in line for line in lines)
+    assert any("large (asleep)" in line and "16.5 of 40 GiB" in line and "resident" in line for line in lines)
+    assert any("small" in line and "needs 8.6 GiB" in line for line in lines)
     assert cards.count() == 0
 
 

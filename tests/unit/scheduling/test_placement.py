@@ -14,7 +14,7 @@ from serving.scheduling.placement import Choices, Pool, place
 from serving.scheduling.plans import MAX_CHUNK, PLANS, decode_chunk, largest_fitting, peak_gib
 
 COST = I2VGEN_XL.cost
-POOLS = [Pool("rtx3060", "m", 10, 12), Pool("a100", "m", 62, 40), Pool("other", "n", 200, 141)]
+POOLS = [Pool("rtx4060", "m", 10, 8), Pool("a100", "m", 62, 40), Pool("other", "n", 200, 141)]
 
 
 @pytest.mark.parametrize(
@@ -25,24 +25,23 @@ def test_the_fit_reproduces_the_counted_operations(side: int, frames: int, count
     assert tflop(Shape(side, side, frames, 1, True), COST) == pytest.approx(counted, rel=0.03)
 
 
-@pytest.mark.parametrize(
-    ("side", "frames", "peak"), [(256, 8, 5.0), (512, 8, 6.0), (512, 16, 7.3), (768, 24, 13.4), (1024, 32, 25.3)]
-)
-def test_the_fit_reproduces_the_measured_peaks(side: int, frames: int, peak: float) -> None:
-    assert peak_gib(PLANS[0], Shape(side, side, frames, 50, True), COST) == pytest.approx(peak, rel=0.03)
+@pytest.mark.parametrize(("side", "frames", "activations"), [(512, 16, 1.37), (768, 24, 3.56), (1024, 32, 8.45)])
+def test_the_fit_reproduces_the_measured_activations(side: int, frames: int, activations: float) -> None:
+    peak = peak_gib(PLANS[0], Shape(side, side, frames, 50, True), COST)
+    assert peak - COST.weights_gib == pytest.approx(activations, rel=0.16)
 
 
 def test_without_guidance_half_the_work_and_half_the_activations() -> None:
     guided, plain = (Shape(512, 512, 16, 50, guided) for guided in (True, False))
     assert tflop(plain, COST) == tflop(guided, COST) / 2
     both, one = (peak_gib(PLANS[0], shape, COST) - COST.weights_gib for shape in (guided, plain))
-    assert one == both / 2
+    assert one == pytest.approx(both / 2)
 
 
 def test_a_small_job_may_go_to_every_card_of_its_model_fastest_first() -> None:
     placement = place(Shape(512, 512, 8, 30, True), "m", COST, POOLS)
-    assert placement.pools == ("a100", "rtx3060")
-    for name, tflops in (("rtx3060", 10), ("a100", 62)):
+    assert placement.pools == ("a100", "rtx4060")
+    for name, tflops in (("rtx4060", 10), ("a100", 62)):
         assert placement.seconds[name] == seconds(Shape(512, 512, 8, 30, True), COST, tflops)
 
 
@@ -50,12 +49,12 @@ def test_a_measured_speed_counts_and_not_the_class_s() -> None:
     shape = Shape(512, 512, 8, 30, True)
     slow = replace(POOLS[1], speed=speed_of(1, COST))
     placement = place(shape, "m", COST, [POOLS[0], slow])
-    assert placement.pools == ("rtx3060", "a100")
+    assert placement.pools == ("rtx4060", "a100")
     assert placement.seconds["a100"] == seconds(shape, COST, 1)
 
 
 def test_halves_in_sequence_take_a_second_call_of_the_model_each_step() -> None:
-    shape, small = Shape(1024, 1024, 32, 100, True), Pool("small", "m", 62, 24)
+    shape, small = Shape(1024, 1024, 32, 100, True), Pool("small", "m", 62, 12)
     placement = place(shape, "m", COST, [small, POOLS[1]])
     assert placement.plans["small"].name == "offload-sequential"
     assert placement.seconds["small"] - placement.seconds["a100"] == pytest.approx(100 * CALL_S)
@@ -69,11 +68,12 @@ def test_a_large_job_goes_only_where_it_fits() -> None:
     ("memory_gib", "side", "frames", "plan"),
     [
         (10, 512, 16, "resident"),
-        (8, 512, 16, "offload"),
-        (6, 512, 16, "offload-sequential"),
-        (40, 1024, 32, "resident"),
-        (24, 1024, 32, "offload-sequential"),
-        (12, 1024, 32, None),
+        (8, 512, 16, "resident"),
+        (6, 512, 16, "offload"),
+        (24, 1024, 32, "resident"),
+        (16, 1024, 32, "offload"),
+        (12, 1024, 32, "offload-sequential"),
+        (8, 1024, 32, None),
     ],
 )
 def test_the_fastest_exact_plan_that_fits_is_taken(memory_gib: float, side: int, frames: int, plan: str | None) -> None:
@@ -85,10 +85,10 @@ def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
     with pytest.raises(DoesNotFit) as caught:
         place(Shape(1024, 1024, 32, 100, True), "m", COST, [POOLS[0]])
     message = caught.value.message
-    assert "needs 15.1 GiB" in message
-    assert "rtx3060 12 GiB" in message
+    assert "needs 8.6 GiB" in message
+    assert "rtx4060 8 GiB" in message
     frames = int(message.split("At this size ")[1].split(" frames")[0])
-    assert place(Shape(1024, 1024, frames, 100, True), "m", COST, [POOLS[0]]).pools == ("rtx3060",)
+    assert place(Shape(1024, 1024, frames, 100, True), "m", COST, [POOLS[0]]).pools == ("rtx4060",)
 
 
 def test_where_not_even_one_frame_fits_a_smaller_resolution_is_advised() -> None:
@@ -106,10 +106,10 @@ def refusal(memory_gib: float, side: int, frames: int) -> str:
 
 
 def test_both_ways_out_are_the_largest_that_fit() -> None:
-    message = refusal(12, 1024, 32)
+    message = refusal(8, 1024, 32)
     frames = int(message.split("At this size ")[1].split(" frames")[0])
     assert "With 32 frames 768p (768x768) would fit." in message
-    pool = Pool("one", "m", 1, 12)
+    pool = Pool("one", "m", 1, 8)
     assert place(Shape(1024, 1024, frames, 50, True), "m", COST, [pool]).pools == ("one",)
     assert place(Shape(768, 768, 32, 50, True), "m", COST, [pool]).pools == ("one",)
     for side, more in ((1024, frames + 1), (1024, 32)):

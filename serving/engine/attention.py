@@ -1,0 +1,146 @@
+"""The transformers of I2VGen-XL's UNet over the published modules' own weights, token-major as `blocks`.
+
+Shapes: B halves, F frames, H x W latent cells, C channels. Knows nothing of how layers make a UNet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from serving.engine import kernels
+from serving.engine.blocks import GroupNorm, Sum, added
+
+
+class Attention:
+    """The projections of one attention: queries, keys and values in one product where all come from one source."""
+
+    def __init__(self, module: Any, *, cross: bool) -> None:
+        self.heads = module.heads
+        self.query = module.to_q.weight
+        sources = (module.to_k, module.to_v) if cross else (module.to_q, module.to_k, module.to_v)
+        self._joined = _joined([source.weight for source in sources])
+        self.out, self.out_bias = module.to_out[0].weight.t(), module.to_out[0].bias
+
+    def project(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., 3 C) of queries, keys and values; (..., 2 C) of keys and values in cross-attention."""
+        return functional.linear(x, self._joined)
+
+
+class FeedForward:
+    """Linear, GEGLU, linear, by chunks of tokens: their inner width is eight times the model's."""
+
+    def __init__(self, module: Any) -> None:
+        self._into, self._bias = module.net[0].proj.weight, module.net[0].proj.bias
+        self._out, self.out_bias = module.net[2].weight.t(), module.net[2].bias
+
+    def add_to(self, h: torch.Tensor, normed: torch.Tensor) -> None:
+        """Add all but the last bias to h; both are (tokens, C)."""
+        for begin in range(0, len(h), TOKENS):
+            part = normed[begin : begin + TOKENS]
+            h[begin : begin + TOKENS].addmm_(kernels.geglu(functional.linear(part, self._into), self._bias), self._out)
+
+
+TOKENS = 65_536
+"""Tokens that a feed-forward takes at once; fewer are slower, by 1% at 16,384."""
+
+
+class LayerNorm:
+    def __init__(self, module: Any, shift: torch.Tensor) -> None:
+        self._weight, self._bias, self._eps, self._shift = module.weight, module.bias, module.eps, shift
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Of x and what it lacks."""
+        return kernels.layer_norm(x, self._weight, self._bias, eps=self._eps, shift=self._shift)
+
+
+class Transformer:
+    """What the spatial and the temporal transformer share: a norm, a projection, one block, a projection, a residual.
+
+    No bias after a product is added where it stands: h lacks them, the norms add them up, and the last projection
+    takes them on. So each product adds its result to h in place.
+    """
+
+    def __init__(self, module: Any, *, clip: bool) -> None:
+        self._norm = GroupNorm(module.norm, clip=clip, silu=False)
+        # A convolution of one pixel is a product too.
+        self._into, self._out = module.proj_in.weight.flatten(1), module.proj_out.weight.flatten(1).t()
+        (block,) = module.transformer_blocks
+        self._first = Attention(block.attn1, cross=False)
+        self._second = Attention(block.attn2, cross=not clip)
+        self._feed_forward = FeedForward(block.ff)
+        lacks = module.proj_in.bias.float()
+        self._norms = []
+        for norm, bias in (
+            (block.norm1, self._first.out_bias),
+            (block.norm2, self._second.out_bias),
+            (block.norm3, self._feed_forward.out_bias),
+        ):
+            self._norms.append(LayerNorm(norm, lacks.to(bias.dtype)))
+            lacks = lacks + bias.float()
+        self._shift = (module.proj_out.bias.float() + lacks @ self._out.float()).to(self._out.dtype)
+
+    def _finish(self, h: torch.Tensor, total: torch.Tensor, shift: torch.Tensor | None) -> Sum:
+        """From the second attention's result, (tokens, C), to the end; total is what came in, less its shift."""
+        self._feed_forward.add_to(h, self._norms[2](h))
+        total.flatten(0, 3).addmm_(h, self._out)
+        return Sum(total, shift=added(self._shift, shift))
+
+
+class SpatialTransformer(Transformer):
+    """Within each frame: self-attention, attention to the context, feed-forward."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module, clip=False)
+
+    def keys_and_values(self, context: torch.Tensor) -> torch.Tensor:
+        """(B, n, 2, heads, C / heads) from the context (B, n, width): the same for every frame and step."""
+        return self._second.project(context).view(*context.shape[:2], 2, self._second.heads, -1)
+
+    def __call__(self, x: Sum, context: torch.Tensor) -> Sum:
+        """
+        Args:
+            x: of no more use afterwards.
+            context: `keys_and_values` of this layer; where it has more halves than x, x's halves part here.
+        """
+        batch, frames, height, width, _ = x.value.shape
+        heads, halves = self._first.heads, context.shape[0]
+        h = functional.linear(self._norm(x), self._into).flatten(0, 3)
+        parts = self._first.project(self._norms[0](h)).view(batch * frames, height * width, 3, heads, -1).unbind(2)
+        h.addmm_(kernels.attention(*parts).reshape(h.shape), self._first.out)
+        query = functional.linear(self._norms[1](h), self._second.query).view(batch, frames * height * width, heads, -1)
+        total = x.value
+        if halves > batch:
+            query = query.expand(halves, -1, -1, -1)
+            h, total = h.repeat(halves, 1), total.repeat(halves, 1, 1, 1, 1)
+        h.addmm_(kernels.attention(query, *context.unbind(2)).reshape(h.shape), self._second.out)
+        return self._finish(h, total, x.shift)
+
+
+class TemporalTransformer(Transformer):
+    """Across the frames at each place: self-attention twice, feed-forward."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module, clip=True)
+
+    def __call__(self, x: Sum) -> Sum:
+        """
+        Args:
+            x: of no more use afterwards.
+        """
+        batch, frames = x.value.shape[:2]
+        h = functional.linear(self._norm(x), self._into).flatten(0, 3)
+        for attention, norm in ((self._first, self._norms[0]), (self._second, self._norms[1])):
+            qkv = attention.project(norm(h)).view(batch, frames, -1, 3 * h.shape[-1])
+            h.addmm_(kernels.frame_attention(qkv, attention.heads).view(h.shape), attention.out)
+        return self._finish(h, x.value, x.shift)
+
+
+def _joined(weights: list[torch.Tensor]) -> torch.Tensor:
+    """One tensor of all rows, of which the given ones become parts."""
+    joined = torch.cat([weight.data for weight in weights])
+    for weight, part in zip(weights, torch.split(joined, [len(weight) for weight in weights]), strict=True):
+        weight.data = part
+    return joined

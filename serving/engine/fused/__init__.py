@@ -1,0 +1,9 @@
+"""Triton kernels behind `kernels`, for tensors that are contiguous with channels last; all arithmetic is float32.
+
+Each is bound by memory: what counts is how often a value is read and written.
+"""
+
+from serving.engine.fused.frames import attends, convolves, frame_attention, frame_conv
+from serving.engine.fused.norms import geglu, group_norm, layer_norm
+
+__all__ = ["attends", "convolves", "frame_attention", "frame_conv", "geglu", "group_norm", "layer_norm"]

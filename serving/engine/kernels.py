@@ -1,0 +1,157 @@
+"""The operations between the UNet's matrix products, each in one pass over memory.
+
+Where Triton and a CUDA card are there, the kernels of `fused` run; elsewhere their plain PyTorch twins in this
+module, which are also the kernels' reference. Tensors are token-major: channels last and contiguous. Knows nothing of
+the UNet's structure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+# Measured on an H100 and an H200 in this order at head dimension 64.
+ATTENTION = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+@cache
+def fused() -> ModuleType | None:
+    """The Triton kernels; None where Triton is missing."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    return importlib.import_module("serving.engine.fused")
+
+
+def path(device: torch.device) -> str:
+    """Which implementation runs on `device`: "triton" or "torch"."""
+    return "triton" if device.type == "cuda" and fused() is not None else "torch"
+
+
+def _fast(x: torch.Tensor) -> ModuleType | None:
+    return fused() if x.is_cuda else None
+
+
+def group_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    *,
+    groups: int,
+    eps: float,
+    silu: bool,
+    residual: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
+    beside: torch.Tensor | None = None,
+    moments: torch.Tensor | None = None,
+    keep_sum: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Group normalisation of `x + residual`, joined by `beside`, plus `shift`; then SiLU where asked for.
+
+    Args:
+        x: (S, T, C); statistics are over a sample's T tokens and the channels of a group.
+        residual: as x.
+        beside: (S', T, C'), further channels; S' divides S, and its samples are repeated.
+        shift: (C + C',).
+        moments: what `frame_conv` gave with x.
+        keep_sum: whether what is normalised is wanted itself.
+
+    Returns:
+        What is normalised, (S, T, C + C'), or just x where it is not wanted; and the normalised.
+    """
+    if kernels := _fast(x):
+        fast: tuple[torch.Tensor, torch.Tensor] = kernels.group_norm(
+            x, weight, bias, groups, eps, silu, residual, shift, beside, moments, keep_sum
+        )
+        return fast
+    total = x if residual is None else x + residual
+    if beside is not None:
+        total = torch.cat([total, beside.repeat(len(x) // len(beside), 1, 1)], dim=-1)
+    total = total if shift is None else total + shift
+    normed = functional.group_norm(total.transpose(1, 2), groups, weight, bias, eps).transpose(1, 2)
+    return total if keep_sum else x, (functional.silu(normed) if silu else normed).contiguous()
+
+
+def layer_norm(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, *, eps: float, shift: torch.Tensor
+) -> torch.Tensor:
+    """Layer normalisation of `x + shift` over the last dimension; x is (..., C), shift (C,)."""
+    if kernels := _fast(x):
+        fast: torch.Tensor = kernels.layer_norm(x, weight, bias, eps, shift)
+        return fast
+    return functional.layer_norm(x + shift, (x.shape[-1],), weight, bias, eps)
+
+
+def geglu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(n, D) from (n, 2 D) and a bias (2 D,): the first half times the exact GELU of the second."""
+    if kernels := _fast(x):
+        fast: torch.Tensor = kernels.geglu(x, bias)
+        return fast
+    value, gate = (x + bias).chunk(2, dim=-1)
+    return value * functional.gelu(gate)
+
+
+def frame_conv(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A convolution over three neighbouring frames at each place, zeros beyond the ends.
+
+    Args:
+        x: (B, F, P, C).
+        weight: (C', C, 3, 1), channels last.
+
+    Returns:
+        (B, F, P, C'), and its moments for `group_norm` over each clip where they cost nothing.
+    """
+    kernels = _fast(x)
+    if kernels is not None and kernels.convolves(x, weight):
+        fast: tuple[torch.Tensor, torch.Tensor] = kernels.frame_conv(x, weight)
+        return fast
+    y = functional.conv2d(x.permute(0, 3, 1, 2), weight, padding=(1, 0)).permute(0, 2, 3, 1)
+    return y.contiguous(), None
+
+
+def frame_attention(qkv: torch.Tensor, heads: int) -> torch.Tensor:
+    """Attention of each place over the frames: (B, F, P, C) from (B, F, P, 3 C) of queries, keys and values."""
+    batch, frames, places, width = qkv.shape
+    inner = width // 3
+    kernels = _fast(qkv)
+    if kernels is not None and kernels.attends(frames, inner // heads):
+        fast: torch.Tensor = kernels.frame_attention(qkv, heads)
+        return fast
+    # (3, B, P, heads, F, D)
+    parts = qkv.view(batch, frames, places, 3, heads, inner // heads).permute(3, 0, 2, 4, 1, 5)
+    # One batch dimension of up to 65,535: beyond, the CUDA backends refuse or corrupt.
+    query, key, value = parts.reshape(3, batch * places, heads, frames, inner // heads)
+    attended = torch.cat(
+        [
+            functional.scaled_dot_product_attention(*chunk)
+            for chunk in zip(*(part.split(_MOST_BATCHES // heads) for part in (query, key, value)), strict=True)
+        ]
+    )
+    attended = attended.view(batch, places, heads, frames, inner // heads).permute(0, 3, 1, 2, 4)
+    return attended.reshape(batch, frames, places, inner)
+
+
+_MOST_BATCHES = 65_535
+
+
+def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """(B, N, heads, D) from queries (B, N, heads, D) and keys and values (B, M, heads, D)."""
+    parts = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    if not query.is_cuda:
+        return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+    with sdpa_kernel(ATTENTION, set_priority=True):
+        return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+
+
+def sinusoid(steps: torch.Tensor, width: int) -> torch.Tensor:
+    """(n, width) float32 from (n,): cosines, then sines, at frequencies from 1 down to 1/10,000."""
+    half = width // 2
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=steps.device) / half)
+    angles = steps[:, None].float() * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -1,0 +1,102 @@
+"""Steps replayed from CUDA graphs: where launches take longer than the work, they are given to the card all at once.
+
+A shape's first step runs plainly; the second is recorded, which takes a fraction of a second and no compiler. Without
+CUDA, or without the memory for it, every step runs plainly. Knows nothing of samplers or requests.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from serving.engine import card
+from serving.engine.unet import Prepared, UNet
+
+logger = logging.getLogger(__name__)
+MOST = 8
+"""Shapes whose graphs are kept."""
+SPARE = 2.0
+"""A graph keeps a step's memory for itself: so many times that much must be free to record one."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    graph: torch.cuda.CUDAGraph
+    latents: torch.Tensor
+    timestep: torch.Tensor
+    prepared: Prepared
+    prediction: torch.Tensor
+
+
+class Replay:
+    """A UNet, step by step, by the fastest way that there is."""
+
+    def __init__(self, unet: UNet, *, record: bool = True) -> None:
+        """
+        Args:
+            record: False where every step is to run plainly.
+        """
+        self.unet = unet
+        self._record = record and unet.device.type == "cuda"
+        self._recordings: OrderedDict[tuple[int, ...], _Recording] = OrderedDict()
+        self._pool: Any = None
+        self._loaded: Prepared | None = None
+
+    def clear(self) -> None:
+        """Give the graphs' memory back."""
+        self._recordings.clear()
+        self._pool = self._loaded = None
+
+    @torch.inference_mode()
+    def __call__(
+        self, latents: torch.Tensor, timestep: torch.Tensor, prepared: Prepared, *, first: bool
+    ) -> torch.Tensor:
+        """As the UNet's. The result lasts until the next call.
+
+        Args:
+            first: whether it is the request's first step, which warms up what a recording must find warm.
+        """
+        key = (*latents.shape, prepared.halves)
+        recording = self._recordings.get(key)
+        if recording is None and self._record and not first:
+            recording = self._recorded(key, latents, timestep, prepared)
+        if recording is None:
+            return self.unet(latents, timestep, prepared)
+        self._recordings.move_to_end(key)
+        if self._loaded is not prepared:
+            recording.prepared.take(prepared)
+            self._loaded = prepared
+        recording.latents.copy_(latents)
+        recording.timestep.copy_(timestep)
+        recording.graph.replay()
+        return recording.prediction
+
+    def _recorded(
+        self, key: tuple[int, ...], latents: torch.Tensor, timestep: torch.Tensor, prepared: Prepared
+    ) -> _Recording | None:
+        step = (card.peak_bytes(self.unet.device) or 0) - torch.cuda.memory_allocated(self.unet.device)
+        if card.free_bytes(self.unet.device) < SPARE * step:
+            return None
+        while len(self._recordings) >= MOST:
+            self._recordings.popitem(last=False)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        inputs = latents.clone(), timestep.to(latents.device).clone(), prepared.clone()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Other threads' calls, such as those of a metrics exporter, do not end this one's recording.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                prediction = self.unet(*inputs)
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+            logger.warning("no memory to record a step of %s; its steps run plainly", key)
+            self._record = False
+            return None
+        self._loaded = None
+        self._recordings[key] = _Recording(graph, *inputs, prediction)
+        return self._recordings[key]
