@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,6 +32,9 @@ from rich.table import Table
 
 from loadtest.emulated import PICTURE, Pool, by_pool, metrics, service
 from serving.client import Client
+from serving.presets import I2VGEN_XL
+from serving.scheduling.cards import CARDS
+from serving.scheduling.cost import Shape, seconds
 
 CARD = "h100"
 PROMISED = 0.98
@@ -49,11 +52,12 @@ class Length:
     promised: bool
 
 
-# The standard preset, 512p/16/50, takes an H100 of the cost model 10.7 s.
 LENGTHS = (
-    Length("standard on an H100", 1.0, 120.0, promised=True),
-    Length("a fifth of it", 5.0, 60.0, promised=False),
+    Length("standard on an H100", 1.0, 90.0, promised=True),
+    Length("a third of it", 3.0, 45.0, promised=False),
 )
+PATIENCE_S = 120.0
+STANDARD = Shape(512, 512, 16, 50, guided=True)
 
 
 def main() -> None:
@@ -109,7 +113,9 @@ def measure(length: Length, cards: int) -> tuple[float, list[Clip]]:
             fields = {"prompt": "the camera pans to the left", "preset": "standard", "aspect_ratio": "1:1"}
             first = [hands.submit(client.submit, PICTURE, fields) for _ in range(cards + 1)]
             _wait(lambda: by_pool(metrics(http), "i2v_card_busy_seconds_total").get(CARD, 0.0) > 0)
-            needed = cards * (int(length.window_s * length.speed / 10) + 2)
+            each_s = seconds(STANDARD, I2VGEN_XL.faster(length.speed).cost, CARDS[CARD].tflops)
+            # Enough for the time that submitting takes, too.
+            needed = cards * int(2 * length.window_s / each_s)
             all_jobs = first + [hands.submit(client.submit, PICTURE, fields) for _ in range(needed)]
             # Pictures are prepared on the same processors: what is measured is the cards' own rhythm after that.
             for job in all_jobs:
@@ -148,18 +154,22 @@ def gaps_s(clips: Sequence[Clip]) -> list[float]:
 def _busy(http: httpx.Client) -> tuple[float, float]:
     """The busy seconds of all cards, just as they change, and that moment."""
     now = before = by_pool(metrics(http), "i2v_card_busy_seconds_total")[CARD]
-    while now == before:
-        time.sleep(0.02)
+
+    def changed() -> bool:
+        nonlocal now
         now = by_pool(metrics(http), "i2v_card_busy_seconds_total")[CARD]
+        return now != before
+
+    _wait(changed, every_s=0.05)
     return now, time.time()
 
 
-def _wait(condition: Any, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
+def _wait(condition: Callable[[], bool], every_s: float = 0.2) -> None:
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("the service does not take up its work")
-        time.sleep(0.2)
+        time.sleep(every_s)
 
 
 if __name__ == "__main__":

@@ -38,13 +38,16 @@ class FeedForward:
 
     def add_to(self, h: torch.Tensor, normed: torch.Tensor) -> None:
         """Add all but the last bias to h; both are (tokens, C)."""
-        for begin in range(0, len(h), TOKENS):
-            part = normed[begin : begin + TOKENS]
-            h[begin : begin + TOKENS].addmm_(kernels.geglu(functional.linear(part, self._into), self._bias), self._out)
+        tokens = TOKENS if h.is_cuda else CPU_TOKENS
+        for begin in range(0, len(h), tokens):
+            part = normed[begin : begin + tokens]
+            h[begin : begin + tokens].addmm_(kernels.geglu(functional.linear(part, self._into), self._bias), self._out)
 
 
 TOKENS = 65_536
 """Tokens that a feed-forward takes at once; fewer are slower, by 1% at 16,384."""
+CPU_TOKENS = 8192
+"""The same on a CPU, whose cache holds so many: with all at once a step of 32 frames took 1.6 times as long."""
 
 
 class LayerNorm:

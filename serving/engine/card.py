@@ -5,6 +5,7 @@ Knows nothing of models or requests.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import platform
 
@@ -42,6 +43,22 @@ def release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def keep_freed_memory() -> None:
+    """Have this process reuse the memory it frees, where the C library is glibc.
+
+    By itself it gives every tensor of 32 MiB or more back to the system at once, and the next one's pages are zeroed
+    anew: on a CPU that is a third of a large clip's time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter, value in _MALLOC:
+            libc.mallopt(parameter, value)
+
+
+# From malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD.
+_MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 64 * 2**20))
 
 
 def start_peak(device: torch.device) -> None:

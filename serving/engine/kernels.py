@@ -74,7 +74,9 @@ def group_norm(
     if beside is not None:
         total = torch.cat([total, beside.repeat(len(x) // len(beside), 1, 1)], dim=-1)
     total = total if shift is None else total + shift
-    normed = functional.group_norm(total.transpose(1, 2), groups, weight, bias, eps).transpose(1, 2)
+    # As a picture T high and 1 wide, whose channels may stay last.
+    picture = total.transpose(1, 2).unsqueeze(-1)
+    normed = functional.group_norm(picture, groups, weight, bias, eps).squeeze(-1).transpose(1, 2)
     return total if keep_sum else x, (functional.silu(normed) if silu else normed).contiguous()
 
 

@@ -59,6 +59,8 @@ class Pipeline:
             InsufficientGpuMemory: the card cannot hold the weights.
         """
         device = torch.device(device)
+        if device.type == "cpu":
+            card.keep_freed_memory()
         try:
             modules = load(weights, device, default_dtype(device) if dtype is None else dtype)
         except RuntimeError as error:

@@ -92,10 +92,11 @@ def test_replayed_steps_are_the_plain_ones_for_every_request(unet: UNet) -> None
     asked = [request(8, 32), request(8, 32), request(9, 24)]
     plain = [sampler.unet_predictor(Replay(unet, record=False), conditioning) for conditioning, _ in asked]
     replayed = [sampler.unet_predictor(replay, conditioning) for conditioning, _ in asked]
-    for step in (981, 501, 1):
+    for step in (981, 741, 501, 1):
         timestep = torch.tensor(step)
         for (_, latents), expected, ours in zip(asked, plain, replayed, strict=True):
             assert torch.equal(ours(latents, timestep).clone(), expected(latents, timestep))
+    assert len(replay._recordings) == 2
     replay.clear()
     assert torch.equal(replayed[0](asked[0][1], timestep).clone(), plain[0](asked[0][1], timestep))
 
