@@ -70,6 +70,8 @@ class Cost(_Row):
     activation_gib: float
     offloaded_gib: float = 0.0
     """GiB of the weights that denoising does not need: the encoders and the VAE."""
+    unguided_share: float = 0.5
+    """Of a guided step's work, what a step without guidance does: over half, as the halves share their beginning."""
     decode_gib: float = 0.0
     """GiB that decoding one frame of a megapixel holds."""
 
@@ -165,6 +167,7 @@ I2VGEN_XL = ModelProfile(
         weights_gib=4.65,
         activation_gib=0.29,
         offloaded_gib=2.0,
+        unguided_share=0.52,  # by the count of the operations before the first attention to the prompt
         decode_gib=1.43,
     ),
 )

@@ -17,6 +17,9 @@ from serving.engine.contract import ShouldStop
 from serving.errors import Cancelled, GenerationFailed
 from serving.scheduling.plans import DECODING_SHARE, MAX_CHUNK
 
+Decode = Callable[[torch.Tensor], torch.Tensor]
+"""Pixels (n, H, W, 3), about -1..1, from unscaled latents (n, C, h, w)."""
+
 
 def chunk_for(vae: Any, width: int, height: int) -> int:
     """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster."""
@@ -36,13 +39,16 @@ def bytes_per_frame(vae: Any, width: int, height: int) -> int:
     return int(3 * channels[min(1, len(channels) - 1)] * width * height * vae.dtype.itemsize)
 
 
-def decode(
-    decoder: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor, chunk: int, should_stop: ShouldStop
-) -> npt.NDArray[np.uint8]:
+def stock(vae: Any) -> Decode:
+    """diffusers' own decoder, by the signature of `engine.decoder.Decoder`."""
+    return lambda latents: vae.decode(latents).sample.permute(0, 2, 3, 1)
+
+
+def decode(decoder: Decode, latents: torch.Tensor, chunk: int, should_stop: ShouldStop) -> npt.NDArray[np.uint8]:
     """(F, H, W, 3) uint8 from unscaled latents (1, C, F, h, w), `chunk` frames at once, fewer where memory runs out.
 
     Args:
-        decoder: `engine.decoder.Decoder`.
+        decoder: `engine.decoder.Decoder` or `stock`.
 
     Raises:
         Cancelled: `should_stop`, asked before each chunk, said so.
@@ -68,7 +74,7 @@ def decode(
     return torch.cat(done).numpy()
 
 
-def _decode(decoder: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor) -> torch.Tensor:
+def _decode(decoder: Decode, latents: torch.Tensor) -> torch.Tensor:
     """(n, H, W, 3) uint8 on the CPU."""
     pixels = decoder(latents).float()
     if not torch.isfinite(pixels).all():

@@ -23,6 +23,8 @@ MEASURED_NOISE = 0.03
 """The same, at least, of seconds measured with care."""
 PACE, OWN = 1.0, 1.0
 """Relative errors of the seeds: what all coefficients of a stage have in common, and each one's own."""
+MEASURED_OWN = 5.0
+"""In place of `OWN` where seconds are measured with care: they tell the coefficients apart by themselves."""
 PACE_DRIFT, OWN_DRIFT = 0.02, 0.005
 """The same of how a card changes from one job to the next."""
 PACE_CHANGE, OWN_CHANGE = 1.0, 0.3
@@ -75,10 +77,14 @@ class Calibration:
         return Speed(**{stage: self.laws[stage].mean for stage in STAGES})
 
 
-def unmeasured(seed: Speed) -> Calibration:
-    """What is known before the first clip: `seed`, give or take a factor of two or three."""
+def unmeasured(seed: Speed, own: float = OWN) -> Calibration:
+    """What is known before the first clip: `seed`, give or take a factor of two or three.
+
+    Args:
+        own: relative error of each coefficient's seed.
+    """
     means: dict[str, Vector] = {stage: getattr(seed, stage) for stage in STAGES}
-    return Calibration({stage: Law(mean, _widened(mean, mean, PACE, OWN)) for stage, mean in means.items()})
+    return Calibration({stage: Law(mean, _widened(mean, mean, PACE, own)) for stage, mean in means.items()})
 
 
 def learn(calibration: Calibration, observation: Observation, cost: CostRow) -> Calibration:
@@ -88,7 +94,7 @@ def learn(calibration: Calibration, observation: Observation, cost: CostRow) -> 
 
 def calibrated(seed: Speed, observations: Sequence[Observation], cost: CostRow) -> Calibration:
     """What is known after clips that were measured with care, on one card, within minutes; nothing older counts."""
-    calibration = unmeasured(_at_the_pace_of(observations, seed, cost))
+    calibration = unmeasured(_at_the_pace_of(observations, seed, cost), MEASURED_OWN)
     for observation in observations:
         calibration = _observed(calibration, observation, cost, drifts=False)
     return calibration

@@ -38,6 +38,8 @@ class CostRow(Protocol):
     def offloaded_gib(self) -> float: ...
     @property
     def decode_gib(self) -> float: ...
+    @property
+    def unguided_share(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,6 @@ def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
 
 def _denoising(shape: Shape, cost: CostRow) -> tuple[float, float]:
     """TFLOP that are linear in the pixels, and TFLOP of attention within a frame."""
-    halves = shape.num_inference_steps * (1.0 if shape.guided else 0.5)
+    halves = shape.num_inference_steps * (1.0 if shape.guided else cost.unguided_share)
     amount = shape.megapixels * shape.num_frames * halves
     return amount * cost.tflop_linear, amount * shape.megapixels * cost.tflop_spatial

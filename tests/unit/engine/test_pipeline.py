@@ -129,7 +129,7 @@ def test_cancelling_takes_effect_between_decoded_chunks(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = Failing(Decoder(pipeline.modules.vae), AssertionError("decoded after a cancel"), {3})
-    monkeypatch.setattr("serving.engine.pipeline.Decoder", lambda vae: decoder)
+    monkeypatch.setattr("serving.engine.decoding.stock", lambda vae: decoder)
     with pytest.raises(Cancelled):
         with_parts(pipeline, decode_chunk=1).generate(
             picture, make_request(num_frames=4), should_stop=lambda: decoder.count == 2

@@ -31,9 +31,9 @@ def test_the_fit_reproduces_the_measured_activations(side: int, frames: int, act
     assert peak - COST.weights_gib == pytest.approx(activations, rel=0.16)
 
 
-def test_without_guidance_half_the_work_and_half_the_activations() -> None:
+def test_without_guidance_little_more_than_half_the_work_and_half_the_activations() -> None:
     guided, plain = (Shape(512, 512, 16, 50, guided) for guided in (True, False))
-    assert tflop(plain, COST) == tflop(guided, COST) / 2
+    assert tflop(plain, COST) == pytest.approx(tflop(guided, COST) * COST.unguided_share)
     both, one = (peak_gib(PLANS[0], shape, COST) - COST.weights_gib for shape in (guided, plain))
     assert one == pytest.approx(both / 2)
 
