@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.beating import Beat
@@ -17,7 +18,7 @@ from deployments.loading import load
 from deployments.wiring import Wiring
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
-from serving.errors import WorkerCrashed
+from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.worker import Worker
@@ -96,6 +97,10 @@ class Generator:
             async with self._card:
                 try:
                     rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                except I2VError as error:
+                    # The store is out of reach, not the card: the job waits again once its lease ends.
+                    logger.warning("not settled: %s", error.message, extra={"code": error.code})
+                    return
                 except Exception as error:
                     self._give_up(job, error)
                 if rendered is None:
@@ -104,6 +109,8 @@ class Generator:
             free.set()
             try:
                 await self._hand_over(job, rendered)
+            except I2VError as error:
+                logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
             finally:
                 self._way_out.release()
         if rendered.observation is not None:
@@ -129,14 +136,15 @@ class Generator:
             stream = self._encoder.options(stream=True).encode.remote(job, rendered.frames, rendered.recipe)
             try:
                 assert await anext(stream) == RECEIVED
-            except RayError as error:
+            except (RayError, RayServeException, StopAsyncIteration) as error:
                 # The frames are still here, and they are what the job costs: another encoder may take them.
                 logger.warning("encoder lost at hand-over %d of %d: %s", attempt, HANDOVERS, error)
             else:
                 self._keep(_drain(stream))
                 return
         self._meter.failed(job.model, WorkerCrashed.code)
-        self._store.release(
+        await asyncio.to_thread(
+            self._store.release,
             job.id,
             job.attempt,
             reason_code=WorkerCrashed.code,

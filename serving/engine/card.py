@@ -15,7 +15,13 @@ import torch
 from serving.engine.contract import Card
 
 # cuDNN, cuBLAS and the driver report exhaustion as plain errors, not as torch.OutOfMemoryError.
-_EXHAUSTED = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+_EXHAUSTED = (
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+)
+_POISONS = ("CUDA error", "Triton Error [CUDA]", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
 
 
 def describe(device: torch.device) -> Card:
@@ -49,7 +55,7 @@ def keep_freed_memory() -> None:
     """Have this process reuse the memory it frees, where the C library is glibc.
 
     By itself it gives every tensor of 32 MiB or more back to the system at once, and the next one's pages are zeroed
-    anew: on a CPU that is a third of a large clip's time.
+    anew: on a CPU that is a third of a large clip's time. It holds for the main thread; others gain less.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -75,7 +81,8 @@ def peak_bytes(device: torch.device) -> int | None:
 def is_poisoned(error: BaseException) -> bool:
     """Whether `error` leaves the process without a working card: no CUDA call succeeds after it."""
     asynchronous = getattr(torch, "AcceleratorError", ())
-    return not is_out_of_memory(error) and (isinstance(error, asynchronous) or "CUDA error" in str(error))
+    said = isinstance(error, RuntimeError) and any(sign in str(error) for sign in _POISONS)
+    return not is_out_of_memory(error) and (isinstance(error, asynchronous) or said)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -175,9 +175,9 @@ class Pipeline:
 
     def _move(self, *modules: Any, to: torch.device) -> None:
         for module in modules:
-            if module.device.type != to.type:
-                # torch's own `to`: that of diffusers warns of every move.
-                torch.nn.Module.to(module, to)
+            # Always: a move that ran out of memory leaves a module in two places. torch's own `to`, as that of
+            # diffusers warns of every move.
+            torch.nn.Module.to(module, to)
 
     def _now(self) -> float:
         """Seconds, once the device has done what it was given."""

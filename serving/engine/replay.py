@@ -54,6 +54,7 @@ class Replay:
     def clear(self) -> None:
         """Give the graphs' memory back."""
         self._recordings.clear()
+        self._gains.clear()
         self._pool = self._loaded = None
 
     @torch.inference_mode()
@@ -115,7 +116,7 @@ class Replay:
             if not card.is_out_of_memory(error):
                 raise
             logger.warning("no memory to record a step of %s; its steps run plainly", key)
-            self._record = False
+            self._gains[key] = False
             return None
         self._loaded = None
         self._recordings[key] = _Recording(graph, *inputs, prediction)

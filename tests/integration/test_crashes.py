@@ -14,7 +14,7 @@ from harness import PICTURE, Service, wait_for
 from serving.client import Client, Video
 from serving.clip import probe
 
-STEPS = 10
+STEPS = 6
 
 
 @pytest.fixture(scope="module")

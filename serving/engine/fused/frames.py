@@ -28,12 +28,12 @@ def _frame_attention(qkv, out, places, frames, heads, scale,
     query = tl.load(source, mask=inside[:, None], other=0.0)
     key = tl.load(source + inner, mask=inside[:, None], other=0.0)
     value = tl.load(source + 2 * inner, mask=inside[:, None], other=0.0)
-    score = tl.dot(query, tl.trans(key)) * scale
+    score = tl.dot(query, tl.trans(key), input_precision="ieee") * scale
     together = (row[:, None] // padded == row[None, :] // padded) & (frame < frames)[None, :]
     score = tl.where(together, score, float("-inf"))
     score = tl.exp(score - tl.max(score, 1)[:, None])
     share = score / tl.sum(score, 1)[:, None]
-    attended = tl.dot(share.to(value.dtype), value)
+    attended = tl.dot(share.to(value.dtype), value, input_precision="ieee")
     target = out + token[:, None] * inner + head * size + lane[None, :]
     tl.store(target, attended.to(out.dtype.element_ty), mask=inside[:, None])
 

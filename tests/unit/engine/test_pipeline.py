@@ -14,6 +14,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image
 
+from serving.engine import card
 from serving.engine.decoder import Decoder
 from serving.engine.pipeline import Pipeline
 from serving.engine.replay import Replay
@@ -169,6 +170,29 @@ def test_out_of_memory_is_tried_again_by_a_smaller_plan_and_the_clip_is_the_same
         clip = fragile.generate(picture, make_request())
         assert clip.plan == plan
         assert np.abs(clip.frames.astype(int) - expected.frames).max() <= 1  # another batch size rounds otherwise
+
+
+@pytest.mark.parametrize(
+    ("message", "poisoned", "exhausted"),
+    [
+        ("CUDA error: device-side assert triggered", True, False),
+        ("Triton Error [CUDA]: an illegal memory access was encountered", True, False),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", True, False),
+        ("Triton Error [CUDA]: out of memory", False, True),
+        ("CUDA error: out of memory", False, True),
+        ("mat1 and mat2 shapes cannot be multiplied", False, False),
+    ],
+)
+def test_what_an_error_says_of_the_card(message: str, poisoned: bool, exhausted: bool) -> None:
+    error = RuntimeError(message)
+    assert (card.is_poisoned(error), card.is_out_of_memory(error)) == (poisoned, exhausted)
+
+
+def test_a_move_that_ran_out_of_memory_is_finished_by_the_next(pipeline: Pipeline) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    module[0].to("meta")  # its first parameters are there, the others not
+    pipeline._move(module, to=torch.device("meta"))
+    assert {parameter.device.type for parameter in module.parameters()} == {"meta"}
 
 
 def test_without_guidance_there_are_no_halves_to_part(
