@@ -24,8 +24,9 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
-	$(BIN)/python -m pytest tests/integration tests/gpu --ignore tests/integration/test_nodes.py
+	$(BIN)/python -m pytest tests/integration/test_main_job.py tests/integration/test_crashes.py tests/gpu
 
-# Three Ray nodes, PostgreSQL and an S3 server; one node is killed. Two minutes by itself.
+# Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, and pools of emulated cards.
 test-cluster: install
-	$(BIN)/python -m pytest tests/integration/test_nodes.py
+	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
+		tests/integration/test_emulated_pools.py
