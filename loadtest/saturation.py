@@ -115,7 +115,7 @@ def measure(length: Length, cards: int) -> tuple[float, list[Clip]]:
             _wait(lambda: by_pool(metrics(http), "i2v_card_busy_seconds_total").get(CARD, 0.0) > 0)
             each_s = seconds(STANDARD, I2VGEN_XL.faster(length.speed).cost, CARDS[CARD].tflops)
             # Enough for the time that submitting takes, too.
-            needed = cards * int(2 * length.window_s / each_s)
+            needed = cards * int(3 * length.window_s / each_s)
             all_jobs = first + [hands.submit(client.submit, PICTURE, fields) for _ in range(needed)]
             # Pictures are prepared on the same processors: what is measured is the cards' own rhythm after that.
             for job in all_jobs:
