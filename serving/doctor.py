@@ -110,7 +110,7 @@ def _torch(settings: Settings) -> Finding:
     path = kernels.path(torch.device("cuda"))
     detail = f"{torch.__version__}; {torch.cuda.device_count()} x {card.name}, {memory:.0f} GiB; {path} kernels"
     if path != "triton":
-        return Finding("torch", Level.WARN, f"{detail}; Triton is missing, and a clip takes twice as long")
+        return Finding("torch", Level.WARN, f"{detail}; Triton is missing, and clips take longer")
     return Finding("torch", Level.OK if memory >= CARD_MEMORY_GIB else Level.WARN, detail)
 
 

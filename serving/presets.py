@@ -158,7 +158,7 @@ I2VGEN_XL = ModelProfile(
         "extreme": Preset(resolution="1024p", num_frames=32, num_inference_steps=100, fps=8),
     },
     # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
-    # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 15%; `python -m loadtest.engine`);
+    # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 16%; `python -m loadtest.engine`);
     # decoding a frame of 1024x1024 holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
     cost=Cost(
         tflop_linear=9.22,

@@ -78,9 +78,10 @@ class Publisher:
             self._remove(files)
 
     def _fail(self, job: Job, files: dict[str, str], code: str, message: str) -> None:
-        self._metrics.add(FAILURES, model=job.model, code=code)
         # False also where `complete` took effect and its answer was lost: the files are the job's then.
         if self._store.fail(job.id, job.attempt, code, message):
+            if code != CANCELLED:
+                self._metrics.add(FAILURES, model=job.model, code=code)
             self._remove(files)
 
     def _remove(self, files: dict[str, str]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 from functools import cache
 from types import ModuleType
 
@@ -17,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-# Measured on an H100 and an H200 in this order at head dimension 64.
+# Fastest first: on an H200 at head dimension 64 cuDNN took two thirds of FlashAttention 2's time.
 ATTENTION = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -149,11 +148,3 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> to
         return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
     with sdpa_kernel(ATTENTION, set_priority=True):
         return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
-
-
-def sinusoid(steps: torch.Tensor, width: int) -> torch.Tensor:
-    """(n, width) float32 from (n,): cosines, then sines, at frequencies from 1 down to 1/10,000."""
-    half = width // 2
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=steps.device) / half)
-    angles = steps[:, None].float() * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from serving.engine import kernels
 from serving.engine.attention import SpatialTransformer, TemporalTransformer
 from serving.engine.blocks import (
     Conv,
@@ -95,7 +94,7 @@ class UNet:
         picture = module.image_latents_proj_in(latents[0].transpose(0, 1))  # (F, C, h, w)
         tokens = picture.permute(2, 3, 0, 1).reshape(height * width, frames, channels)
         tokens = torch.cat([module.image_latents_temporal_encoder(part) for part in tokens.split(MOST_SEQUENCES)])
-        fps = kernels.sinusoid(conditioning.fps[:1], module.conv_in.out_channels).to(dtype)
+        fps = module.time_proj(conditioning.fps[:1]).to(dtype)
         return Prepared(
             picture=tokens.view(1, height, width, frames, channels).permute(0, 3, 1, 2, 4).contiguous(),
             fps=module.fps_embedding(fps),
@@ -136,9 +135,7 @@ class UNet:
     def _times(self, timestep: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """Every resnet's time embedding, (all their channels,)."""
         module = self.module
-        sinusoid = kernels.sinusoid(timestep.to(self.device).reshape(1), module.conv_in.out_channels).to(
-            prepared.fps.dtype
-        )
+        sinusoid = module.time_proj(timestep.to(self.device).reshape(1)).to(prepared.fps.dtype)
         embedding = functional.silu(module.time_embedding(sinusoid) + prepared.fps)
         return functional.linear(embedding, self._time_weight, self._time_bias)[0]
 
