@@ -11,6 +11,7 @@ I2VError
 │   ├── AnimatedImage, ImageDimensions, ImageTooLarge
 │   ├── InvalidDataUrl
 │   └── UrlNotAllowed             fetching pictures by URL is off
+├── InvalidApiKey (401)
 ├── NotFound (404)
 │   ├── VideoNotFound
 │   └── ModelNotFound
@@ -152,6 +153,12 @@ class UrlNotAllowed(BadRequest):
     """Fetching pictures by URL is not allowed here; send the file, or a data URL."""
 
     code = "url_not_allowed"
+
+
+class InvalidApiKey(I2VError):
+    """Send a key that this service knows: Authorization: Bearer KEY."""
+
+    code, status = "invalid_api_key", 401
 
 
 class NotFound(I2VError):

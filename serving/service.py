@@ -26,6 +26,7 @@ from serving.errors import (
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
+from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -74,6 +75,7 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
         self._bounds: dict[str, Any] = {
@@ -83,11 +85,8 @@ class VideoService:
         }
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
+    async def submit(self, parameters: VideoParameters, picture: bytes, caller: Caller) -> Job:
         """Check everything, then queue; after an error nothing is queued.
-
-        Args:
-            owner: whose share of the cards it uses.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
@@ -98,9 +97,9 @@ class VideoService:
         prepared = await self._prepare(picture, parameters, profile)
         request = _sized(draft, prepared)
         warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
+        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller)
 
-    async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
+    async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
 
         Args:
@@ -120,25 +119,25 @@ class VideoService:
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
             about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), caller)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], caller: Caller) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
             self._check_cards(placement)
             self._check_disk()
-            self._store.check_room(owner, **self._bounds)
+            self._store.check_room(caller.owner, **self._bounds)
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
-        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+        return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], caller: Caller) -> Job:
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -148,7 +147,7 @@ class VideoService:
             source_size=prepared.source_size,
             warnings=warnings,
             estimates=placement.seconds,
-            owner=owner,
+            owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
         )
         job = self._store.insert(new, **self._bounds)
@@ -176,9 +175,17 @@ class VideoService:
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
 
-    async def retrieve(self, video_id: str) -> Job:
+    async def retrieve(self, video_id: str, caller: Caller) -> Job:
+        """The caller's own video; another's is as unknown as one that never was.
+
+        Raises:
+            VideoNotFound.
+        """
         _check_id(video_id)
-        return await asyncio.to_thread(self._store.get, video_id)
+        job = await asyncio.to_thread(self._store.get, video_id)
+        if job.owner != caller.owner:
+            raise VideoNotFound
+        return job
 
     async def queue_position(self, job: Job) -> int | None:
         """Its place in line, 1 for the next; None once it has left the queue."""
@@ -186,24 +193,26 @@ class VideoService:
             return None
         return await asyncio.to_thread(self._store.queue_position, job.id)
 
-    async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
-        """One page of jobs, and whether more follow."""
+    async def list_videos(
+        self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
+    ) -> tuple[Sequence[Job], bool]:
+        """One page of the caller's jobs, and whether more follow."""
         if not 1 <= limit <= 100:
             raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
         if after is not None:
             _check_id(after, param="after")
-        return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
+        return await asyncio.to_thread(self._store.list, after, limit, newest_first, caller.owner)
 
-    async def cancel(self, video_id: str) -> Job:
-        _check_id(video_id)
+    async def cancel(self, video_id: str, caller: Caller) -> Job:
+        await self.retrieve(video_id, caller)
         job = await asyncio.to_thread(self._store.cancel, video_id)
         self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
         return job
 
-    async def delete(self, video_id: str) -> Job:
+    async def delete(self, video_id: str, caller: Caller) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        found = await self.retrieve(video_id)
+        found = await self.retrieve(video_id, caller)
         before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
@@ -227,13 +236,13 @@ class VideoService:
         self._metrics.add(CANCELS, status=was)
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
-    async def content(self, video_id: str, variant: str) -> Content:
+    async def content(self, video_id: str, variant: str, caller: Caller) -> Content:
         """Where the bytes of `variant` (video, thumbnail or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
         """
-        job = await self.retrieve(video_id)
+        job = await self.retrieve(video_id, caller)
         if job.status == JobStatus.FAILED:
             raise VideoFailed(f"The video's job failed: {job.error_message}")
         if job.status != JobStatus.COMPLETED:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
+    require_keys: bool = Field(False, description="Take no request without an API key, even before one exists.")
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Port of this machine's Ray metrics agent; a free one by default."
     )
@@ -201,3 +203,21 @@ def load_settings(args: Mapping[str, Any] | None = None) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
         raise ConfigurationInvalid(f"{where}: {first['msg']} (given: {first['input']!r}).") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The deployment file's `args` and listening address; empty where there is no file.
+
+    Raises:
+        ConfigurationInvalid: the file is something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text())
+        listen = document.get("http_options", {})
+        args: dict[str, Any] = {name: listen[name] for name in ("host", "port") if name in listen}
+        args.update(document["applications"][0].get("args", {}))
+    except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
+    return args

@@ -29,17 +29,22 @@ def held_by(connection: Connection, worker_prefix: str) -> tuple[Job, ...]:
     return tuple(job_of(row) for row in connection.execute(held).mappings())
 
 
-def page(connection: Connection, after: str | None, limit: int, newest_first: bool) -> tuple[tuple[Job, ...], bool]:
+def page(
+    connection: Connection, after: str | None, limit: int, newest_first: bool, owner: str | None
+) -> tuple[tuple[Job, ...], bool]:
     order = jobs.c.seq.desc() if newest_first else jobs.c.seq.asc()
     statement = select(jobs).where(~jobs.c.deleted).order_by(order).limit(limit + 1)
+    if owner is not None:
+        statement = statement.where(jobs.c.owner == owner)
     if after is not None:
-        statement = statement.where(_beyond(connection, after, newest_first))
+        statement = statement.where(_beyond(connection, after, newest_first, owner))
     rows: Sequence[RowMapping] = connection.execute(statement).mappings().all()
     return tuple(job_of(row) for row in rows[:limit]), len(rows) > limit
 
 
-def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnElement[bool]:
-    seq: int | None = connection.scalar(select(jobs.c.seq).where(jobs.c.id == after))
+def _beyond(connection: Connection, after: str, newest_first: bool, owner: str | None) -> ColumnElement[bool]:
+    mine = select(jobs.c.seq).where(jobs.c.id == after)
+    seq: int | None = connection.scalar(mine if owner is None else mine.where(jobs.c.owner == owner))
     if seq is not None:
         return jobs.c.seq < seq if newest_first else jobs.c.seq > seq
     # Deleted since the page before, as by a client that lists in order to delete: go on from its time.

@@ -32,6 +32,7 @@ from serving.jobs.database import Database
 from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
+from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.outlook import Outlook
 from serving.jobs.tables import jobs
@@ -64,6 +65,7 @@ class JobStore:
         self._database = database
         self._clock = database.clock
         self._turns = Turns()
+        self.keys = KeyStore(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -127,17 +129,18 @@ class JobStore:
         return self._database.read(lambda c: listing.get(c, job_id))
 
     def list(
-        self, after: str | None = None, limit: int = 20, newest_first: bool = True
+        self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
     ) -> tuple[tuple[Job, ...], bool]:
         """A page of jobs in order of acceptance, and whether there are more.
 
         Args:
             after: the last id of the page before; its job may have been deleted since.
+            owner: of this owner's jobs alone; None is of all.
 
         Raises:
             VideoNotFound: `after` is no job id.
         """
-        return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
+        return self._database.read(lambda c: listing.page(c, after, limit, newest_first, owner))
 
     def held_by(self, worker_prefix: str) -> tuple[Job, ...]:
         """The jobs in progress whose workers' names begin so."""

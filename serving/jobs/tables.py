@@ -82,6 +82,8 @@ jobs = Table(
     Index("jobs_line", "status", "model", "queue", "owner", "rank", "seq", "estimate_s"),
     # Answers which pictures are still referred to.
     Index("jobs_picture", "picture_key"),
+    # Answers one key's list.
+    Index("jobs_owner", "owner", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -121,6 +123,18 @@ calibrations = Table(
     # When `i2v calibrate` last measured such a card.
     Column("calibrated_at", Float(53)),
     Column("updated_at", Float(53), nullable=False),
+)
+
+# Who may use the service. Rows stay: an owner's name must not be given away again.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    # SHA-256 of the whole token, in hex.
+    Column("digest", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("revoked_at", Float(53)),
 )
 
 

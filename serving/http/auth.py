@@ -1,0 +1,40 @@
+"""The door: `Authorization: Bearer KEY`, and who comes in. Knows nothing of what they ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from serving.keyring import Caller, KeyRing
+
+_Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Security(HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")),
+]
+
+
+class Guard:
+    """A dependency of every router but those that are open to all: health, metrics, documentation."""
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+
+    async def __call__(self, request: Request, bearer: _Bearer) -> None:
+        """Leave the caller with the request.
+
+        Raises:
+            InvalidApiKey: a key is needed, and none or a wrong one was sent.
+        """
+        request.state.caller = await self._keyring.caller(None if bearer is None else bearer.credentials)
+
+
+def _asking(request: Request) -> Caller:
+    # Without a guard there is no caller, and no answer: a route that was forgotten shows nobody's videos.
+    caller: Caller = request.state.caller
+    return caller
+
+
+Asking = Annotated[Caller, Depends(_asking)]
+"""The parameter of a guarded route that says who asks."""

@@ -1,0 +1,26 @@
+"""API keys, and an index over the jobs of one."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("revoked_at", sa.Float(53)),
+    )
+    op.create_index("jobs_owner", "jobs", ["owner", "seq"])
+
+
+def downgrade() -> None:
+    op.drop_index("jobs_owner", "jobs")
+    op.drop_table("api_keys")

@@ -1,0 +1,85 @@
+"""`i2v keys`: create, list and revoke API keys, in the service's database itself. Knows nothing of HTTP or Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from sqlalchemy import make_url
+
+from serving.console import AsJson, err, fail, out
+from serving.errors import I2VError
+from serving.jobs.keys import Key
+from serving.jobs.store import JobStore, open_store
+from serving.settings import Settings, load_settings, read_config
+
+keys = typer.Typer(no_args_is_help=True, help="API keys: who may use the service, and see which videos.")
+Config = Annotated[Path, typer.Option(help="Deployment file, whose settings say which database.")]
+Name = Annotated[str, typer.Argument(help="Whose key: letters, digits, '_', '.' and '-'.")]
+CONFIG = Path("serve_config.yaml")
+
+
+@keys.command()
+def create(name: Name, config: Config = CONFIG, as_json: AsJson = False) -> None:
+    """Make a key and print it, this once; from the first one on, no request is taken without a key."""
+    with _opened(config, as_json) as (settings, store):
+        key, token = store.keys.create(name)
+    if as_json:
+        out.print_json(json.dumps(_record(key) | {"key": token}))
+        return
+    err.print(f"{key.id}, in {_shown(settings)}. The key is shown this once:", soft_wrap=True)
+    out.print(token, soft_wrap=True, highlight=False, markup=False)
+
+
+@keys.command(name="list")
+def list_(config: Config = CONFIG, as_json: AsJson = False) -> None:
+    """Show every key, the revoked ones too; never the tokens, which nobody has kept."""
+    with _opened(config, as_json) as (settings, store):
+        found = store.keys.every()
+    if as_json:
+        out.print_json(json.dumps([_record(key) for key in found]))
+        return
+    table = Table("name", "id", "created", "revoked", title=f"API keys in {_shown(settings)}")
+    for key in found:
+        table.add_row(key.name, key.id, _moment(key.created_at), _moment(key.revoked_at))
+    out.print(table)
+
+
+@keys.command()
+def revoke(name: Name, config: Config = CONFIG, as_json: AsJson = False) -> None:
+    """End a key for good; the service lets it in for one more second at most."""
+    with _opened(config, as_json) as (settings, store):
+        key = store.keys.revoke(name)
+    if as_json:
+        out.print_json(json.dumps(_record(key)))
+        return
+    out.print(f"{key.name} ({key.id}) is revoked, in {_shown(settings)}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _opened(config: Path, as_json: bool) -> Iterator[tuple[Settings, JobStore]]:
+    try:
+        settings = load_settings(read_config(config))
+        with closing(open_store(settings.database)) as store:
+            yield settings, store
+    except I2VError as error:
+        raise fail(error.message, code=error.code, param=error.param, as_json=as_json) from None
+
+
+def _shown(settings: Settings) -> str:
+    """The database, without its password: a key in another one opens nothing here."""
+    return make_url(settings.database).render_as_string(hide_password=True)
+
+
+def _record(key: Key) -> dict[str, Any]:
+    return {"id": key.id, "name": key.name, "created_at": key.created_at, "revoked_at": key.revoked_at}
+
+
+def _moment(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
