@@ -17,6 +17,7 @@ from serving.console import AsJson, err, fail, out
 from serving.errors import I2VError
 from serving.jobs.keys import Key
 from serving.jobs.store import JobStore, open_store
+from serving.rates import parse_rate
 from serving.settings import Settings, load_settings, read_config
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may use the service, and see which videos.")
@@ -26,10 +27,20 @@ CONFIG = Path("serve_config.yaml")
 
 
 @keys.command()
-def create(name: Name, config: Config = CONFIG, as_json: AsJson = False) -> None:
+def create(
+    name: Name,
+    rate: Annotated[str | None, typer.Option(help="Requests it may make, such as 60/minute.")] = None,
+    daily_gpu_seconds: Annotated[
+        float | None, typer.Option(min=1, help="GPU seconds its videos may have in a day (UTC).")
+    ] = None,
+    config: Config = CONFIG,
+    as_json: AsJson = False,
+) -> None:
     """Make a key and print it, this once; from the first one on, no request is taken without a key."""
     with _opened(config, as_json) as (settings, store):
-        key, token = store.keys.create(name)
+        if rate is not None:
+            parse_rate(rate)
+        key, token = store.keys.create(name, rate=rate, daily_gpu_s=daily_gpu_seconds)
     if as_json:
         out.print_json(json.dumps(_record(key) | {"key": token}))
         return
@@ -41,13 +52,16 @@ def create(name: Name, config: Config = CONFIG, as_json: AsJson = False) -> None
 def list_(config: Config = CONFIG, as_json: AsJson = False) -> None:
     """Show every key, the revoked ones too; never the tokens, which nobody has kept."""
     with _opened(config, as_json) as (settings, store):
-        found = store.keys.every()
+        found, spent = store.keys.every(), store.spent_today()
     if as_json:
-        out.print_json(json.dumps([_record(key) for key in found]))
+        out.print_json(json.dumps([_record(key) | {"gpu_seconds_today": spent.get(key.id, 0.0)} for key in found]))
         return
-    table = Table("name", "id", "created", "revoked", title=f"API keys in {_shown(settings)}")
+    columns = ("name", "id", "rate", "GPU seconds today", "created", "revoked")
+    table = Table(*columns, title=f"API keys in {_shown(settings)}")
     for key in found:
-        table.add_row(key.name, key.id, _moment(key.created_at), _moment(key.revoked_at))
+        of = "" if key.daily_gpu_s is None else f" of {key.daily_gpu_s:.0f}"
+        seconds = f"{spent.get(key.id, 0.0):.0f}{of}"
+        table.add_row(key.name, key.id, key.rate, seconds, _moment(key.created_at), _moment(key.revoked_at))
     out.print(table)
 
 
@@ -78,7 +92,8 @@ def _shown(settings: Settings) -> str:
 
 
 def _record(key: Key) -> dict[str, Any]:
-    return {"id": key.id, "name": key.name, "created_at": key.created_at, "revoked_at": key.revoked_at}
+    shown = ("id", "name", "created_at", "revoked_at", "rate", "daily_gpu_s")
+    return {name: getattr(key, name) for name in shown}
 
 
 def _moment(at: float | None) -> str:

@@ -21,6 +21,10 @@ class Caller:
 
     owner: str = ""
     """The id of its key; empty where the service asks for none."""
+    rate: str | None = None
+    """Requests the key may make, such as "60/minute"; None bounds nothing."""
+    daily_gpu_s: float | None = None
+    """GPU seconds the key's jobs may have in a day; None bounds nothing."""
 
 
 ANYONE = Caller()
@@ -50,7 +54,7 @@ class KeyRing:
         key = self._known.get(id_in(token or "") or "")
         if token is None or key is None or not key.opened_by(token):
             raise InvalidApiKey
-        return Caller(key.id)
+        return Caller(key.id, key.rate, key.daily_gpu_s)
 
     async def _refresh(self) -> None:
         if time.monotonic() - self._read_at < KEPT_S:

@@ -78,11 +78,6 @@ class VideoService:
         self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
-        self._bounds: dict[str, Any] = {
-            "max_waiting": settings.max_waiting_jobs,
-            "max_waiting_s": settings.max_waiting_s,
-            "max_owner_s": settings.max_owner_s,
-        }
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(self, parameters: VideoParameters, picture: bytes, caller: Caller) -> Job:
@@ -128,7 +123,7 @@ class VideoService:
         try:
             self._check_cards(placement)
             self._check_disk()
-            self._store.check_room(caller.owner, **self._bounds)
+            self._store.check_room(caller.owner, **self._bounds(caller))
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
         return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
@@ -150,10 +145,18 @@ class VideoService:
             owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
         )
-        job = self._store.insert(new, **self._bounds)
+        job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _bounds(self, caller: Caller) -> dict[str, Any]:
+        return {
+            "max_waiting": self._settings.max_waiting_jobs,
+            "max_waiting_s": self._settings.max_waiting_s,
+            "max_owner_s": self._settings.max_owner_s,
+            "max_owner_day_s": caller.daily_gpu_s,
+        }
 
     def _check_cards(self, placement: Placement) -> None:
         if self._placeable.given_up(placement):

@@ -47,6 +47,7 @@ ORDER = [
     "sizing",
     "quoting",
     "keyring",
+    "rates",
     "service",
     "gauges",
     "http",

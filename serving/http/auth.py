@@ -1,4 +1,4 @@
-"""The door: `Authorization: Bearer KEY`, and who comes in. Knows nothing of what they ask for."""
+"""The door: `Authorization: Bearer KEY`, who comes in, and how often. Knows nothing of what they ask for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.keyring import Caller, KeyRing
+from serving.rates import Rates
 
 _Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -20,14 +21,18 @@ class Guard:
 
     def __init__(self, keyring: KeyRing) -> None:
         self._keyring = keyring
+        self._rates = Rates()
 
     async def __call__(self, request: Request, bearer: _Bearer) -> None:
         """Leave the caller with the request.
 
         Raises:
             InvalidApiKey: a key is needed, and none or a wrong one was sent.
+            RateLimited: the key has made as many requests as it may.
         """
-        request.state.caller = await self._keyring.caller(None if bearer is None else bearer.credentials)
+        caller = await self._keyring.caller(None if bearer is None else bearer.credentials)
+        self._rates.count(caller)
+        request.state.caller = caller
 
 
 def _asking(request: Request) -> Caller:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, insert, select, text
 
 from serving.errors import RateLimited, ServerOverloaded
-from serving.jobs import roll
+from serving.jobs import roll, spending
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.tables import job_of, jobs, row_of
@@ -27,6 +27,8 @@ class Bounds:
     gpu_s: float | None = None
     owner_gpu_s: float | None = None
     """Of one owner."""
+    owner_day_s: float | None = None
+    """GPU seconds one owner may have in a day, what waits and what is in progress included."""
 
     @property
     def any(self) -> bool:
@@ -54,6 +56,8 @@ def _ranked_at(connection: Connection, clock: StoreClock) -> float:
 
 def check_room(connection: Connection, clock: StoreClock, owner: str, bounds: Bounds) -> None:
     """Refuse what would be one job too many."""
+    if bounds.owner_day_s is not None:
+        spending.check(connection, clock, owner, bounds.owner_day_s)
     line = select(jobs.c.owner, jobs.c.estimate_s).where(jobs.c.status == JobStatus.QUEUED)
     if bounds.gpu_s is None and bounds.owner_gpu_s is None:
         # Only the count matters, and need not go beyond the bound.

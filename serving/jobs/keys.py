@@ -11,6 +11,7 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
@@ -32,6 +33,10 @@ class Key:
     digest: str = field(repr=False)
     created_at: float
     revoked_at: float | None
+    rate: str | None
+    """Requests it may make, such as "60/minute"; None bounds nothing."""
+    daily_gpu_s: float | None
+    """GPU seconds its jobs may have in a day; None bounds nothing."""
 
     def opened_by(self, token: str) -> bool:
         """Whether `token` is this key's, and counts; takes as long for any wrong one."""
@@ -59,7 +64,7 @@ class KeyStore:
         order = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
         return self._database.read(lambda c: tuple(map(_key_of, c.execute(order).mappings())))
 
-    def create(self, name: str) -> tuple[Key, str]:
+    def create(self, name: str, *, rate: str | None = None, daily_gpu_s: float | None = None) -> tuple[Key, str]:
         """A new key, and its token, which nobody can show a second time.
 
         Raises:
@@ -69,7 +74,8 @@ class KeyStore:
             raise InvalidParameter(f"name: {name[:100]!r} given; use letters, digits, '_', '.' and '-'.", param="name")
         number = secrets.token_hex(6)
         token = f"i2v_{number}_{secrets.token_urlsafe(32)}"
-        new = {"id": f"key_{number}", "name": name, "digest": digest_of(token)}
+        new: dict[str, Any] = {"id": f"key_{number}", "name": name, "digest": digest_of(token)}
+        new |= {"rate": rate, "daily_gpu_s": daily_gpu_s}
 
         def work(connection: Connection) -> Key:
             row = connection.execute(select(api_keys).where(api_keys.c.name == name)).mappings().first()

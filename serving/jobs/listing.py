@@ -37,14 +37,13 @@ def page(
     if owner is not None:
         statement = statement.where(jobs.c.owner == owner)
     if after is not None:
-        statement = statement.where(_beyond(connection, after, newest_first, owner))
+        statement = statement.where(_beyond(connection, after, newest_first))
     rows: Sequence[RowMapping] = connection.execute(statement).mappings().all()
     return tuple(job_of(row) for row in rows[:limit]), len(rows) > limit
 
 
-def _beyond(connection: Connection, after: str, newest_first: bool, owner: str | None) -> ColumnElement[bool]:
-    mine = select(jobs.c.seq).where(jobs.c.id == after)
-    seq: int | None = connection.scalar(mine if owner is None else mine.where(jobs.c.owner == owner))
+def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnElement[bool]:
+    seq: int | None = connection.scalar(select(jobs.c.seq).where(jobs.c.id == after))
     if seq is not None:
         return jobs.c.seq < seq if newest_first else jobs.c.seq > seq
     # Deleted since the page before, as by a client that lists in order to delete: go on from its time.

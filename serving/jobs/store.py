@@ -23,6 +23,7 @@ from serving.jobs import (
     listing,
     outlook,
     roll,
+    spending,
     transitions,
 )
 from serving.jobs.admission import Bounds
@@ -88,6 +89,7 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> Job:
         """Accept a job; when this returns it is on disk. The same id again is the same job.
 
@@ -95,13 +97,14 @@ class JobStore:
             max_waiting: jobs that may wait.
             max_waiting_s: GPU seconds that may wait, each job on the fastest pool that can hold it.
             max_owner_s: the same, of this job's owner alone.
+            max_owner_day_s: GPU seconds the owner may have in a day (UTC), with what waits and what is in progress.
 
         Raises:
-            RateLimited: the owner has `max_owner_s` waiting already.
+            RateLimited: the owner has `max_owner_s` waiting already, or has used up its day.
             ServerOverloaded: as many jobs or GPU seconds wait already. Both say in how many seconds there may be
                 room again, by what waits and how many cards there are.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))
 
     def check_room(
@@ -111,14 +114,19 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> None:
         """Whether `insert` would take a job of `owner` now; writes nothing.
 
         Raises:
             RateLimited, ServerOverloaded: as `insert` would.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         self._database.read(lambda c: admission.check_room(c, self._clock, owner, bounds))
+
+    def spent_today(self) -> dict[str, float]:
+        """GPU seconds that the jobs of each owner that is a key have had today (UTC)."""
+        return self._database.read(lambda c: spending.today(c, self._clock))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.

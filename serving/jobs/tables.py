@@ -135,6 +135,18 @@ api_keys = Table(
     Column("digest", Text, nullable=False),
     Column("created_at", Float(53), nullable=False),
     Column("revoked_at", Float(53)),
+    # Such as "60/minute".
+    Column("rate", Text),
+    Column("daily_gpu_s", Float(53)),
+)
+
+# GPU seconds that each key's jobs have had, by day of the epoch (UTC).
+spending = Table(
+    "spending",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("gpu_s", Float(53), nullable=False),
 )
 
 

@@ -44,6 +44,13 @@ def test_create_list_revoke(folder: Path) -> None:
         assert store.keys.every()[1].id == press.id
 
 
+def test_bounds_of_a_key(folder: Path) -> None:
+    keys("create", "shop", "--rate", "60/minute", "--daily-gpu-seconds", "3600")
+    (row,) = keys("list")
+    assert (row["rate"], row["daily_gpu_s"], row["gpu_seconds_today"]) == ("60/minute", 3600.0, 0.0)
+    assert "0 of 3600" in runner.invoke(app, ["keys", "list"], env={"COLUMNS": "200"}).stdout
+
+
 def test_in_plain_text_the_key_alone_is_on_standard_output() -> None:
     created = runner.invoke(app, ["keys", "create", "shop"])
     assert created.stdout.startswith("i2v_")
@@ -65,6 +72,7 @@ def test_the_deployment_file_says_which_database(folder: Path) -> None:
     ("words", "code", "param"),
     [
         (["create", "a b"], "invalid_parameter", "name"),
+        (["create", "shop", "--rate", "often"], "invalid_parameter", "rate"),
         (["revoke", "nobody"], "not_found", "name"),
     ],
 )

@@ -80,7 +80,6 @@ def test_an_owner_s_list_goes_on_after_what_is_another_s(store: JobStore, new_jo
     assert ([job.id for job in listed], more) == (ordered[:2], True)
     listed, more = store.list(listed[-1].id, 2, newest_first, "a")
     assert ([job.id for job in listed], more) == (ordered[2:], False)
-    # Another's id says no more than the time in it, as a deleted one's does.
     listed, _ = store.list(ids[3], 10, newest_first, "a")
     assert [job.id for job in listed] == [job_id for job_id in ordered if (job_id < ids[3]) == newest_first]
     assert len(store.list()[0]) == 6

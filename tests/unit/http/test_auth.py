@@ -127,6 +127,22 @@ def test_one_key_s_quota_is_not_another_s(make_api: Callable[..., Api]) -> None:
     assert send(second)[0] == 200
 
 
+def test_a_key_s_own_bounds(api: Api) -> None:
+    slow, frugal = (
+        bearer(api.store.keys.create(name, **bounds)[1])  # type: ignore[arg-type]
+        for name, bounds in {"slow": {"rate": "2/hour"}, "frugal": {"daily_gpu_s": 0.001}}.items()
+    )
+    answers = [api.http.get("/v1/models", headers=slow) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 3500 < int(answers[2].headers["retry-after"]) <= 3600
+    assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
+    sent = [api.http.post(URL, data=GOOD, files={"input_reference": picture()}, headers=frugal) for _ in range(2)]
+    assert [answer.status_code for answer in sent] == [200, 429]
+    assert 1 <= int(sent[1].headers["retry-after"]) <= 86_400
+    quoted = api.http.post(f"{URL}/quote", data=GOOD, files={"input_reference": picture()}, headers=frugal).json()
+    assert (quoted["admitted"], quoted["refusal"]["code"]) == (False, "rate_limit_exceeded")
+
+
 def test_a_route_that_forgot_its_guard_answers_nobody() -> None:
     app = FastAPI()
     errors.install(app)

@@ -261,7 +261,7 @@ def test_where_no_card_comes_any_more_nothing_is_taken(api: Api, monkeypatch: py
 
 def test_an_owner_s_bound_is_a_rate_limit() -> None:
     response = error_response(RateLimited(retry_after_s=7.4))
-    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "8")
     assert json.loads(response.body)["error"]["type"] == "rate_limit_error"
     assert json.loads(response.body)["error"]["code"] == "rate_limit_exceeded"
 

@@ -1,4 +1,4 @@
-"""API keys, and an index over the jobs of one."""
+"""API keys, what each has spent, and an index over the jobs of one."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,10 +17,19 @@ def upgrade() -> None:
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("revoked_at", sa.Float(53)),
+        sa.Column("rate", sa.Text),
+        sa.Column("daily_gpu_s", sa.Float(53)),
+    )
+    op.create_table(
+        "spending",
+        sa.Column("owner", sa.Text, primary_key=True),
+        sa.Column("day", sa.Integer, primary_key=True),
+        sa.Column("gpu_s", sa.Float(53), nullable=False),
     )
     op.create_index("jobs_owner", "jobs", ["owner", "seq"])
 
 
 def downgrade() -> None:
     op.drop_index("jobs_owner", "jobs")
+    op.drop_table("spending")
     op.drop_table("api_keys")
