@@ -26,6 +26,7 @@ from serving.errors import (
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
+from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.placing import Placeable
@@ -34,6 +35,7 @@ from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
+from serving.repetition import fingerprint_of, once
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
@@ -80,19 +82,31 @@ class VideoService:
         self._quoter = Quoter(store, settings, pools)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes, caller: Caller) -> Job:
+    async def submit(
+        self, parameters: VideoParameters, picture: bytes, caller: Caller, repetition: Repetition | None = None
+    ) -> Job:
         """Check everything, then queue; after an error nothing is queued.
+
+        Args:
+            repetition: how it says that it may have been sent before; the answer may then be the job of before.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
+            IdempotencyKeyReused, SubmissionInFlight: another submission of the caller's is.
             RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
-        profile = self._profile(parameters.model)
-        draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
-        prepared = await self._prepare(picture, parameters, profile)
-        request = _sized(draft, prepared)
-        warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller)
+
+        async def accept(submission: str | None) -> Job:
+            profile = self._profile(parameters.model)
+            draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+            prepared = await self._prepare(picture, parameters, profile)
+            request = _sized(draft, prepared)
+            warnings = (*prepared.warnings, *advice(request, profile))
+            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, submission)
+
+        mark = fingerprint_of(parameters, picture)
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
 
     async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
@@ -132,7 +146,14 @@ class VideoService:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], caller: Caller) -> Job:
+    def _enqueue(
+        self,
+        request: VideoRequest,
+        prepared: Prepared,
+        warnings: tuple[str, ...],
+        caller: Caller,
+        submission: str | None,
+    ) -> Job:
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -144,6 +165,7 @@ class VideoService:
             estimates=placement.seconds,
             owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
+            submission=submission,
         )
         job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)

@@ -48,6 +48,7 @@ ORDER = [
     "quoting",
     "keyring",
     "rates",
+    "repetition",
     "service",
     "gauges",
     "http",

@@ -10,6 +10,7 @@ from serving.http.auth import Asking
 from serving.http.content import content_response
 from serving.http.objects import DeletedVideo, Video, VideoList, poll_after_ms, video
 from serving.http.quotes import VideoQuote, video_quote
+from serving.http.repetition import repetition_of
 from serving.http.submission import PICTURE, read_parameters, read_submission
 from serving.jobs.job import Job
 from serving.request import VideoParameters
@@ -28,10 +29,11 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:
+        repetition = repetition_of(request.headers)
         parameters, picture = await read_submission(
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
         )
-        return await answer(await service.submit(parameters, picture, caller), response)
+        return await answer(await service.submit(parameters, picture, caller, repetition), response)
 
     @router.post(
         "/quote",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, insert, select, text
 
 from serving.errors import RateLimited, ServerOverloaded
-from serving.jobs import roll, spending
+from serving.jobs import roll, spending, submissions
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.tables import job_of, jobs, row_of
@@ -45,6 +45,8 @@ def admit(connection: Connection, clock: StoreClock, job: NewJob, bounds: Bounds
             check_room(connection, clock, job.owner, bounds)
         new = row_of(job, _ranked_at(connection, clock))
         row = connection.execute(insert(jobs).values(new).returning(jobs)).mappings().one()
+        if job.submission is not None:
+            submissions.settle(connection, job.submission, job.id, clock.wall())
     return job_of(row)
 
 

@@ -36,6 +36,7 @@ from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.outlook import Outlook
+from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
@@ -67,6 +68,7 @@ class JobStore:
         self._clock = database.clock
         self._turns = Turns()
         self.keys = KeyStore(database)
+        self.submissions = SubmissionStore(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -103,6 +105,7 @@ class JobStore:
             RateLimited: the owner has `max_owner_s` waiting already, or has used up its day.
             ServerOverloaded: as many jobs or GPU seconds wait already. Both say in how many seconds there may be
                 room again, by what waits and how many cards there are.
+            SubmissionInFlight: another has taken the place of its submission.
         """
         bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))

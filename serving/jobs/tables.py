@@ -149,6 +149,23 @@ spending = Table(
     Column("gpu_s", Float(53), nullable=False),
 )
 
+# Submissions that may be sent again: at work, or turned into a job.
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    # The Idempotency-Key, where there is one.
+    Column("key", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("job_id", Text),
+    Column("at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Index("submissions_key", "owner", "key", unique=True),
+    Index("submissions_fingerprint", "owner", "fingerprint", "at"),
+    Index("submissions_expiry", "expires_at"),
+)
+
 
 def visible(job_id: str) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""

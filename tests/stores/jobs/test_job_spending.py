@@ -77,6 +77,7 @@ def test_one_owner_s_day_is_not_another_s(store: JobStore, clock: Later, new_job
         store.insert(new_job(owner=owner))
         run(store, clock, 100.0)
     refusal(store, new_job(owner="a"), 100.0)
+    store.insert(new_job(owner="c", estimates={"default": 200.0}))
     store.insert(new_job(owner="b"), max_owner_day_s=100.0)
     assert set(store.spent_today()) == {"a"}
 

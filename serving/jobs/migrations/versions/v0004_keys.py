@@ -1,4 +1,4 @@
-"""API keys, what each has spent, and an index over the jobs of one."""
+"""API keys, what each has spent, an index over the jobs of one, and submissions that may be sent again."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,10 +26,24 @@ def upgrade() -> None:
         sa.Column("day", sa.Integer, primary_key=True),
         sa.Column("gpu_s", sa.Float(53), nullable=False),
     )
+    op.create_table(
+        "submissions",
+        sa.Column("token", sa.Text, primary_key=True),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("key", sa.Text),
+        sa.Column("fingerprint", sa.Text, nullable=False),
+        sa.Column("job_id", sa.Text),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.Column("expires_at", sa.Float(53), nullable=False),
+    )
+    op.create_index("submissions_key", "submissions", ["owner", "key"], unique=True)
+    op.create_index("submissions_fingerprint", "submissions", ["owner", "fingerprint", "at"])
+    op.create_index("submissions_expiry", "submissions", ["expires_at"])
     op.create_index("jobs_owner", "jobs", ["owner", "seq"])
 
 
 def downgrade() -> None:
     op.drop_index("jobs_owner", "jobs")
+    op.drop_table("submissions")
     op.drop_table("spending")
     op.drop_table("api_keys")
