@@ -25,6 +25,7 @@ from serving.errors import (
     VideoNotReady,
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
+from serving.jobs.listing import Place
 from serving.jobs.store import JobStore
 from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
@@ -212,11 +213,11 @@ class VideoService:
             raise VideoNotFound
         return job
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Its place in line, 1 for the next; None once it has left the queue."""
+    async def place(self, job: Job) -> Place | None:
+        """Its place in line; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.queue_position, job.id)
+        return await asyncio.to_thread(self._store.place, job.id)
 
     async def list_videos(
         self, caller: Caller, *, after: str | None, limit: int, newest_first: bool

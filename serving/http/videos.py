@@ -24,8 +24,9 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
     async def answer(job: Job, response: Response) -> Video:
-        response.headers[POLL_AFTER] = str(poll_after_ms(job))
-        return video(job, await service.queue_position(job))
+        place = await service.place(job)
+        response.headers[POLL_AFTER] = str(poll_after_ms(job, place))
+        return video(job, place and place.position)
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:

@@ -35,6 +35,7 @@ from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
+from serving.jobs.listing import Place
 from serving.jobs.outlook import Outlook
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
@@ -163,7 +164,12 @@ class JobStore:
         By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
         kept for the jobs only it can hold, and no job came after this moment.
         """
-        return self._database.read(lambda c: listing.queue_position(c, job_id))
+        place = self.place(job_id)
+        return None if place is None else place.position
+
+    def place(self, job_id: str) -> Place | None:
+        """Its `queue_position`, and in how many seconds its turn may come; None for a job that does not wait."""
+        return self._database.read(lambda c: listing.place(c, self._clock, job_id))
 
     def backlog(self) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""

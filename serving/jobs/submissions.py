@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.errors import IdempotencyKeyReused, SubmissionInFlight
@@ -111,7 +111,7 @@ def settle(connection: Connection, token: str, job_id: str, now: ColumnElement[f
     Raises:
         SubmissionInFlight: another submission has taken its place, and is this job's instead.
     """
-    mine = and_(submissions.c.token == token, or_(submissions.c.job_id.is_(None), submissions.c.job_id == job_id))
+    mine = and_(submissions.c.token == token, submissions.c.job_id.is_(None))
     until = case((submissions.c.key.is_(None), now + RETRIED_S), else_=now + KEPT_S)
     done = update(submissions).where(mine).values(job_id=job_id, at=now, expires_at=until)
     if connection.execute(done.returning(submissions.c.token)).first() is None:

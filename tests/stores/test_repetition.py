@@ -124,6 +124,25 @@ def test_while_the_first_is_in_flight_the_second_is_told_so(one: Submitter, othe
     assert one.count() == 1
 
 
+def test_submissions_in_flight_together_keep_apart(one: Submitter, other: Submitter) -> None:
+    async def visit() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> None:
+            begun.set()
+            await go_on.wait()
+
+        one.prepare = slowly
+        first = asyncio.create_task(one.send(KEYED))
+        await begun.wait()
+        second = await other.send(Repetition("order-8", retried=False))
+        go_on.set()
+        assert (await first).id != second.id
+
+    asyncio.run(visit())
+    assert one.count() == 2
+
+
 @pytest.mark.parametrize("repetition", [KEYED, RETRY], ids=["key", "retry"])
 def test_many_at_once_are_one_job(one: Submitter, other: Submitter, repetition: Repetition) -> None:
     """Threads of two processes; those that meet the first in flight, or were overtaken, are told to come again."""
@@ -225,6 +244,22 @@ def test_a_client_that_went_away_can_come_again(one: Submitter) -> None:
 
     asyncio.run(visit())
     assert one.count() == 1
+
+
+def test_an_answer_that_never_left_is_found_by_the_next(one: Submitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was accepted, and only then went its client away."""
+    insert = one.store.insert
+
+    def lost(*given: Any, **bounds: Any) -> Job:
+        insert(*given, **bounds)
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(one.store, "insert", lost)
+        with pytest.raises(ConnectionError):
+            asyncio.run(one.send(KEYED))
+    (job,), _ = one.store.list()
+    assert asyncio.run(one.send(KEYED)).id == job.id
 
 
 def test_a_process_that_died_keeps_its_key_for_a_while_only(
