@@ -14,11 +14,12 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from serving.console import AsJson, err, fail, out
-from serving.errors import I2VError
+from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.keys import Key
 from serving.jobs.store import JobStore, open_store
 from serving.rates import parse_rate
 from serving.settings import Settings, load_settings, read_config
+from serving.webhooks import secret_of
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may use the service, and see which videos.")
 Config = Annotated[Path, typer.Option(help="Deployment file, whose settings say which database.")]
@@ -46,6 +47,19 @@ def create(
         return
     err.print(f"{key.id}, in {_shown(settings)}. The key is shown this once:", soft_wrap=True)
     out.print(token, soft_wrap=True, highlight=False, markup=False)
+
+
+@keys.command(name="webhook-secret")
+def webhook_secret(name: Name, config: Config = CONFIG, as_json: AsJson = False) -> None:
+    """Print what the webhooks of a key's videos are signed with; it follows from I2V_WEBHOOK_SECRET."""
+    with _opened(config, as_json) as (settings, store):
+        if settings.webhook_secret is None:
+            raise ConfigurationInvalid("webhook_secret: is not set, so no webhooks are sent.")
+        secret = secret_of(settings.webhook_secret, store.keys.named(name).id)
+    if as_json:
+        out.print_json(json.dumps({"name": name, "webhook_secret": secret}))
+        return
+    out.print(secret, soft_wrap=True, highlight=False, markup=False)
 
 
 @keys.command(name="list")

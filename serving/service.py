@@ -41,6 +41,7 @@ from serving.request import VideoParameters, VideoRequest, advice, choices, reso
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
@@ -99,11 +100,12 @@ class VideoService:
 
         async def accept(submission: str | None) -> Job:
             profile = self._profile(parameters.model)
-            draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+            draft = self._resolved(parameters, profile)
             prepared = await self._prepare(picture, parameters, profile)
             request = _sized(draft, prepared)
             warnings = (*prepared.warnings, *advice(request, profile))
-            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, submission)
+            also = {"submission": submission, "webhook_url": parameters.webhook_url}
+            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, also)
 
         mark = fingerprint_of(parameters, picture)
         job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
@@ -120,7 +122,7 @@ class VideoService:
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
         profile = self._profile(parameters.model)
-        request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        request = self._resolved(parameters, profile)
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
             request, about = _sized(request, prepared), prepared.warnings
@@ -153,8 +155,9 @@ class VideoService:
         prepared: Prepared,
         warnings: tuple[str, ...],
         caller: Caller,
-        submission: str | None,
+        also: Mapping[str, Any],
     ) -> Job:
+        """`also`: further fields of the new job."""
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -166,7 +169,7 @@ class VideoService:
             estimates=placement.seconds,
             owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
-            submission=submission,
+            **also,
         )
         job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
@@ -200,6 +203,11 @@ class VideoService:
             served = ", ".join(self.profiles)
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
+
+    def _resolved(self, parameters: VideoParameters, profile: ModelProfile) -> VideoRequest:
+        if parameters.webhook_url is not None:
+            check_url(parameters.webhook_url, self._settings)
+        return resolve(parameters, profile, seed=secrets.randbelow(2**32))
 
     async def retrieve(self, video_id: str, caller: Caller) -> Job:
         """The caller's own video; another's is as unknown as one that never was.

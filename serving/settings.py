@@ -6,6 +6,7 @@ Knows nothing of Ray: what a pool becomes is the deployments' business.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -28,6 +30,7 @@ from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
 DAY_S = 86_400.0
+SECRETS = {"webhook_secret"}
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
@@ -101,6 +104,11 @@ class Settings(BaseSettings):
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
     max_waiting_s: float | None = Field(None, gt=0, description="GPU seconds that may wait; beyond, 503.")
     max_owner_s: float | None = Field(None, gt=0, description="GPU seconds of one owner that may wait; beyond, 429.")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description='"whsec_" and base64 of 24 to 64 random bytes, which sign webhooks; without it there are none.',
+    )
+    webhook_private_addresses: bool = Field(False, description="Let webhooks go to addresses that are not public.")
     disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
     retention_days: float | None = Field(
         None, gt=0, description="How long a finished video can be downloaded, days; for ever by default."
@@ -129,6 +137,18 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[\w.-]{0,64}", prefix) or prefix.startswith("."):
             raise ValueError("use letters, digits, underscores, hyphens and dots")
         return prefix
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signing_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            try:
+                key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not secret.get_secret_value().startswith("whsec_") or not 24 <= len(key) <= 64:
+                raise ValueError("use whsec_ and the base64 of 24 to 64 random bytes")
+        return secret
 
     @field_validator("storage_url")
     @classmethod
@@ -202,7 +222,8 @@ def load_settings(args: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise ConfigurationInvalid(f"{where}: {first['msg']} (given: {first['input']!r}).") from None
+        given = "" if where in SECRETS else f" (given: {first['input']!r})"
+        raise ConfigurationInvalid(f"{where}: {first['msg']}{given}.") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 # Top to bottom: a room imports only rooms above it, or of its own name.
 ORDER = [
     "errors",
+    "addresses",
     "scheduling",
     "metrics",
     "presets",
@@ -36,6 +37,8 @@ ORDER = [
     "card_speed",
     "watchdog",
     "fault_points",
+    "webhooks",
+    "courier",
     "rendering",
     "publishing",
     "retention",

@@ -13,7 +13,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, insert, select, update
 
 from serving.errors import InvalidParameter, NotFound
 from serving.jobs.database import Database
@@ -88,23 +88,33 @@ class KeyStore:
 
         return self._database.write(work), token
 
+    def named(self, name: str) -> Key:
+        """
+        Raises:
+            NotFound: there is no key of that name.
+        """
+        return self._database.read(lambda c: _named(c, name))
+
     def revoke(self, name: str) -> Key:
         """End a key, for good; again changes nothing.
 
         Raises:
             NotFound: there is no key of that name.
         """
-        mine = api_keys.c.name == name
 
         def work(connection: Connection) -> Key:
-            now = self._database.clock.wall()
-            connection.execute(update(api_keys).where(mine, api_keys.c.revoked_at.is_(None)).values(revoked_at=now))
-            row = connection.execute(select(api_keys).where(mine)).mappings().first()
-            if row is None:
-                raise NotFound(f"name: there is no key {name[:100]!r}.", param="name")
-            return _key_of(row)
+            valid = and_(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
+            connection.execute(update(api_keys).where(valid).values(revoked_at=self._database.clock.wall()))
+            return _named(connection, name)
 
         return self._database.write(work)
+
+
+def _named(connection: Connection, name: str) -> Key:
+    row = connection.execute(select(api_keys).where(api_keys.c.name == name)).mappings().first()
+    if row is None:
+        raise NotFound(f"name: there is no key {name[:100]!r}.", param="name")
+    return _key_of(row)
 
 
 def _key_of(row: RowMapping) -> Key:

@@ -36,6 +36,7 @@ from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.listing import Place
+from serving.jobs.outbox import Outbox
 from serving.jobs.outlook import Outlook
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
@@ -70,6 +71,7 @@ class JobStore:
         self._turns = Turns()
         self.keys = KeyStore(database)
         self.submissions = SubmissionStore(database)
+        self.outbox = Outbox(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.

@@ -78,6 +78,8 @@ jobs = Table(
     Column("lease_until", Float(53)),
     Column("lease_boot", Text),
     Column("remixed_from", Text),
+    # Where its end is told; may hold the receiver's own secrets, so it stays out of the request and its recipe.
+    Column("webhook_url", Text),
     # Answers claims, positions, bounds and most of backlogs without touching the rows.
     Index("jobs_line", "status", "model", "queue", "owner", "rank", "seq", "estimate_s"),
     # Answers which pictures are still referred to.
@@ -166,6 +168,26 @@ submissions = Table(
     Index("submissions_expiry", "expires_at"),
 )
 
+# Events on their way to receivers, and for some days those that have ended.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    # Deliveries begun: the number of the last one fences what is written about it.
+    Column("attempt", Integer, nullable=False),
+    # When the next delivery may begin; none after the end.
+    Column("next_at", Float(53)),
+    Column("ended_at", Float(53)),
+    # Why the last delivery failed; of an event that has ended, that it is dead.
+    Column("error", Text),
+    Index("webhooks_due", "next_at"),
+    Index("webhooks_ended", "ended_at"),
+)
+
 
 def visible(job_id: str) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""
@@ -203,6 +225,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "deleted": False,
         "created_at": accepted_at(new.id),
         "remixed_from": new.remixed_from,
+        "webhook_url": new.webhook_url,
     }
 
 

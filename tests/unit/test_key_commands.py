@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.jobs.store import open_store
+from serving.webhooks import secret_of
 
 runner = CliRunner()
 
@@ -88,3 +90,16 @@ def test_a_file_that_is_no_deployment_is_one_clear_error(folder: Path) -> None:
     result = runner.invoke(app, ["keys", "list", "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["code"] == "configuration_invalid"
+
+
+def test_a_key_s_webhook_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = keys("create", "shop")
+    refused = runner.invoke(app, ["keys", "webhook-secret", "shop", "--json"])
+    assert json.loads(refused.stdout)["error"]["code"] == "configuration_invalid"
+    master = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    monkeypatch.setenv("I2V_WEBHOOK_SECRET", master)
+    secret = keys("webhook-secret", "shop")["webhook_secret"]
+    assert secret == secret_of(SecretStr(master), made["id"]) != master
+    assert runner.invoke(app, ["keys", "webhook-secret", "shop"]).stdout.strip() == secret
+    unknown = runner.invoke(app, ["keys", "webhook-secret", "press", "--json"])
+    assert json.loads(unknown.stdout)["error"]["param"] == "name"
