@@ -21,7 +21,7 @@ async def once(
     notes: SubmissionStore,
     owner: str,
     repetition: Repetition | None,
-    fingerprint: str,
+    fingerprint: Callable[[], str],
     accept: Callable[[str | None], Awaitable[Job]],
 ) -> Job | str:
     """What `accept` made of the submission's token; or the id of the job that the submission was before.
@@ -32,7 +32,7 @@ async def once(
     """
     if repetition is None:
         return await accept(None)
-    noted = await asyncio.to_thread(notes.begin, owner, repetition, fingerprint)
+    noted = await asyncio.to_thread(lambda: notes.begin(owner, repetition, fingerprint()))
     if noted.job_id is not None:
         logger.info("sent again", extra={"job": noted.job_id})
         return noted.job_id

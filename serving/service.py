@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from serving.encoding import ENCODERS
@@ -107,7 +108,7 @@ class VideoService:
             also = {"submission": submission, "webhook_url": parameters.webhook_url}
             return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, also)
 
-        mark = fingerprint_of(parameters, picture)
+        mark = partial(fingerprint_of, parameters, picture)
         job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
         return await self.retrieve(job, caller) if isinstance(job, str) else job
 
