@@ -33,7 +33,7 @@ def describe(device: torch.device) -> Card:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes a CUDA allocation can still get, the allocator's own spare ones included."""
+    """Bytes a CUDA allocation can still get, the allocator's own spare ones included, and those held for graphs."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 

@@ -21,11 +21,15 @@ Decode = Callable[[torch.Tensor], torch.Tensor]
 """Pixels (n, H, W, 3), about -1..1, from unscaled latents (n, C, h, w)."""
 
 
-def chunk_for(vae: Any, width: int, height: int) -> int:
-    """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster."""
+def chunk_for(vae: Any, width: int, height: int, held: int = 0) -> int:
+    """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster.
+
+    Args:
+        held: bytes of the card that are neither free nor allocated.
+    """
     if vae.device.type != "cuda":
         return 1
-    room = int(card.free_bytes(vae.device) * DECODING_SHARE / bytes_per_frame(vae, width, height))
+    room = int((card.free_bytes(vae.device) - held) * DECODING_SHARE / bytes_per_frame(vae, width, height))
     return max(1, min(MAX_CHUNK, room))
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -21,7 +24,7 @@ from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
-from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
+from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +109,9 @@ class Pipeline:
     ) -> Clip:
         """The clip of one request.
 
-        Where the card runs out of memory the clip is begun anew by the next smaller plan.
+        Where the card runs out of memory while it denoises, the clip is begun anew: by the same plan if graphs held
+        memory, else by the next smaller one. What is denoised is kept: decoding takes fewer frames at once, or what
+        it does not need leaves the card.
 
         Args:
             picture: RGB, best of exactly the request's (width, height); else its middle is taken.
@@ -119,9 +124,15 @@ class Pipeline:
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
-        for attempt in (plan, *smaller_plans(plan, request.guided)):
+        should_stop = should_stop or _never
+        self._leave_room(plan, request)
+        attempts = [plan, *smaller_plans(plan, request.guided)]
+        if self.replay.held_bytes:
+            attempts.insert(0, plan)
+        for attempt in attempts:
             try:
-                return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt)
+                denoised = self._denoise(picture, request, on_step or _ignore, should_stop, attempt)
+                break
             except RuntimeError as error:
                 if not card.is_out_of_memory(error):
                     raise
@@ -129,16 +140,27 @@ class Pipeline:
             self.replay.clear()
             card.release(self.device)
             logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
-        raise InsufficientGpuMemory(
-            f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
-            f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
-            "resolution may."
-        )
+        else:
+            raise self._too_small_for(request)
+        began = self._now()
+        frames = self._decode(denoised.latents, request, should_stop)
+        if frames is None:
+            del denoised
+            raise self._too_small_for(request)
+        timings = denoised.timings | {"decode": self._now() - began}
+        return Clip(frames, timings, card.peak_bytes(self.device), attempt.name)
+
+    def _leave_room(self, plan: MemoryPlan, request: VideoRequest) -> None:
+        """Placement counts on the whole card: graphs keep what a clip leaves over, and no more."""
+        needed = needed_gib(plan, request.shape, self.weights.profile.cost) * 2**30
+        if self.replay.held_bytes and self.card.memory_bytes - self.replay.held_bytes < needed:
+            self.replay.clear()
+            card.release(self.device)
 
     @torch.inference_mode()
-    def _generate(
+    def _denoise(
         self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
-    ) -> Clip:
+    ) -> _Denoised:
         modules, generator = self.modules, generator_for(request.seed)
         card.start_peak(self.device)
         started = self._now()
@@ -158,20 +180,48 @@ class Pipeline:
             on_step=on_step,
             should_stop=should_stop,
         )
-        denoised = self._now()
-        self._move(modules.vae, to=self.device)
-        # Of weights where they are now. On a CPU the module itself is the faster one.
-        decoder = Decoder(modules.vae) if self.device.type == "cuda" else decoding.stock(modules.vae)
-        chunk = self.decode_chunk
-        if chunk is None:
-            chunk = decoding.chunk_for(modules.vae, request.width, request.height)
-        frames = decoding.decode(decoder, latents / modules.vae.config.scaling_factor, chunk, should_stop)
-        timings = {
-            "condition": conditioned - started,
-            "denoise": denoised - conditioned,
-            "decode": self._now() - denoised,
-        }
-        return Clip(frames, timings, card.peak_bytes(self.device), plan.name)
+        return _Denoised(latents, {"condition": conditioned - started, "denoise": self._now() - conditioned})
+
+    @torch.inference_mode()
+    def _decode(
+        self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop
+    ) -> npt.NDArray[np.uint8] | None:
+        """The frames; None where not even one fits into the card's memory."""
+        vae = self.modules.vae
+        while True:
+            try:
+                self._move(vae, to=self.device)
+                # Of weights where they are now. On a CPU the module itself is the faster one.
+                decoder = Decoder(vae) if self.device.type == "cuda" else decoding.stock(vae)
+                chunk = self.decode_chunk
+                if chunk is None:
+                    chunk = decoding.chunk_for(vae, request.width, request.height, self.replay.held_bytes)
+                return decoding.decode(decoder, latents / vae.config.scaling_factor, chunk, should_stop)
+            except RuntimeError as error:
+                if not card.is_out_of_memory(error):
+                    raise
+            logger.warning("out of memory to decode a frame of %s", request.size)
+            made_room = self._make_room()
+            card.release(self.device)
+            if not made_room:
+                return None
+
+    def _make_room(self) -> bool:
+        """Have what decoding does not need leave the card; False where nothing is left to."""
+        if self.replay.clear():
+            return True
+        encoders = (self.modules.text_encoder, self.modules.image_encoder)
+        if all(module.device.type == "cpu" for module in encoders):
+            return False
+        self._move(*encoders, to=torch.device("cpu"))
+        return True
+
+    def _too_small_for(self, request: VideoRequest) -> InsufficientGpuMemory:
+        return InsufficientGpuMemory(
+            f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
+            f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
+            "resolution may."
+        )
 
     def _move(self, *modules: Any, to: torch.device) -> None:
         for module in modules:
@@ -183,6 +233,12 @@ class Pipeline:
         """Seconds, once the device has done what it was given."""
         card.synchronize(self.device)
         return time.perf_counter()
+
+
+@dataclass(frozen=True)
+class _Denoised:
+    latents: torch.Tensor
+    timings: dict[str, float]
 
 
 def _ignore(step: int, total: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card
-from serving.engine.pipeline import Clip, Pipeline
+from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
@@ -124,15 +124,15 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     assert planned.observation.shape == Shape(64, 64, 2, 1, True)
     assert set(planned.observation.seconds) == {"condition", "denoise", "decode"}
 
-    whole, calls = pipeline._generate, []
+    whole, calls = pipeline._denoise, []
 
-    def short_of_memory_at_first(*args: Any) -> Clip:
+    def short_of_memory_at_first(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(*args)
 
-    monkeypatch.setattr(pipeline, "_generate", short_of_memory_at_first)
+    monkeypatch.setattr(pipeline, "_denoise", short_of_memory_at_first)
     replanned = render()
     assert replanned is not None
     assert replanned.observation is None

@@ -71,12 +71,14 @@ def test_a_frame_of_the_published_vae_is_counted_as_measured() -> None:
     assert decoding.bytes_per_frame(vae, 1024, 1024) == 1.5 * 2**30
 
 
-@pytest.mark.parametrize(("free_gib", "chunk"), [(0.1, 1), (4, 2), (40, 4)])
-def test_the_chunk_is_what_free_memory_holds(monkeypatch: pytest.MonkeyPatch, free_gib: float, chunk: int) -> None:
+@pytest.mark.parametrize(("free_gib", "held_gib", "chunk"), [(0.1, 0, 1), (4, 0, 2), (40, 0, 4), (40, 36, 2)])
+def test_the_chunk_is_what_free_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, free_gib: float, held_gib: int, chunk: int
+) -> None:
     monkeypatch.setattr(card, "free_bytes", lambda device: int(free_gib * 2**30))
     vae = types.SimpleNamespace(
         config=types.SimpleNamespace(block_out_channels=(128, 256)),
         dtype=torch.float16,
         device=torch.device("cuda"),
     )
-    assert decoding.chunk_for(vae, 1024, 1024) == chunk
+    assert decoding.chunk_for(vae, 1024, 1024, held_gib * 2**30) == chunk
