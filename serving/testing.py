@@ -77,6 +77,10 @@ class EmulatedPipeline:
         """The fastest plan that the emulated card's memory holds."""
         return largest_fitting(request.shape, self._profile.cost, self._class.memory_gib) or PLANS[-1]
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Image.Image:
+        """There is nothing to prepare."""
+        return picture
+
     def generate(
         self,
         picture: Image.Image,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,12 @@ import torch
 from PIL import Image
 
 from serving.engine import card, decoding, kernels, sampler
-from serving.engine.conditioning import condition, generator_for
+from serving.engine.conditioning import Reading, condition, read
 from serving.engine.contract import Clip, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
+from serving.engine.encoders import Encoders
 from serving.engine.replay import Replay
+from serving.engine.residence import Residence
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
@@ -27,6 +28,7 @@ from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
+OFFLOADED = ("text_encoder", "image_encoder", "vae")
 
 
 class Pipeline:
@@ -41,6 +43,8 @@ class Pipeline:
         self.decode_chunk = decode_chunk
         self.card = card.describe(device)
         self.replay = Replay(UNet(modules.unet))
+        self.encoders = Encoders(modules)
+        self._residence = Residence(modules, device)
 
     @classmethod
     def load(
@@ -98,9 +102,14 @@ class Pipeline:
         fitting = largest_fitting(request.shape, self.weights.profile.cost, self.card.memory_bytes / 2**30)
         return PLANS[-1] if fitting is None else fitting
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Reading:
+        """The part of `generate` that needs no card, to be given to it in the picture's place; for any thread."""
+        return read(self.modules, picture, request)
+
+    @torch.inference_mode()
     def generate(
         self,
-        picture: Image.Image,
+        picture: Image.Image | Reading,
         request: VideoRequest,
         *,
         on_step: OnStep | None = None,
@@ -114,7 +123,8 @@ class Pipeline:
         it does not need leaves the card.
 
         Args:
-            picture: RGB, best of exactly the request's (width, height); else its middle is taken.
+            picture: RGB, best of exactly the request's (width, height), else its middle is taken; or what `read`
+                made of it and this request.
             on_step: told (steps done, steps in all) after each step.
             should_stop: asked before each step and before each chunk of frames is decoded.
             plan: the memory plan to begin with.
@@ -125,19 +135,21 @@ class Pipeline:
             GenerationFailed: the frames are not finite.
         """
         should_stop = should_stop or _never
+        reading = picture if isinstance(picture, Reading) else self.read(picture, request)
         self._leave_room(plan, request)
         attempts = [plan, *smaller_plans(plan, request.guided)]
         if self.replay.held_bytes:
             attempts.insert(0, plan)
         for attempt in attempts:
             try:
-                denoised = self._denoise(picture, request, on_step or _ignore, should_stop, attempt)
+                denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt)
                 break
             except RuntimeError as error:
                 if not card.is_out_of_memory(error):
                     raise
             # Outside the handler: inside it the error's traceback would keep every activation alive.
             self.replay.clear()
+            self.encoders.clear()
             card.release(self.device)
             logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
         else:
@@ -157,32 +169,28 @@ class Pipeline:
             self.replay.clear()
             card.release(self.device)
 
-    @torch.inference_mode()
     def _denoise(
-        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
+        self, reading: Reading, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
     ) -> _Denoised:
-        modules, generator = self.modules, generator_for(request.seed)
         card.start_peak(self.device)
         started = self._now()
-        self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=self.device)
-        conditioning = condition(modules, picture, request, generator)
-        if plan.offload:
-            self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=torch.device("cpu"))
+        self._residence.bring(*self.encoders.wanted(reading.tokens, reading.sight))
+        conditioning = condition(self.encoders, reading, request)
+        if plan.offload and self._residence.send_away(*OFFLOADED):
             card.release(self.device)
         conditioned = self._now()
         latents = sampler.denoise(
             sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
             conditioning.noise,
-            modules.scheduler,
+            self.modules.scheduler,
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
-            generator=generator,
+            generator=reading.generator.clone_state(),
             on_step=on_step,
             should_stop=should_stop,
         )
         return _Denoised(latents, {"condition": conditioned - started, "denoise": self._now() - conditioned})
 
-    @torch.inference_mode()
     def _decode(
         self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop
     ) -> npt.NDArray[np.uint8] | None:
@@ -190,7 +198,7 @@ class Pipeline:
         vae = self.modules.vae
         while True:
             try:
-                self._move(vae, to=self.device)
+                self._residence.bring("vae")
                 # Of weights where they are now. On a CPU the module itself is the faster one.
                 decoder = Decoder(vae) if self.device.type == "cuda" else decoding.stock(vae)
                 chunk = self.decode_chunk
@@ -201,20 +209,12 @@ class Pipeline:
                 if not card.is_out_of_memory(error):
                     raise
             logger.warning("out of memory to decode a frame of %s", request.size)
-            made_room = self._make_room()
+            # What decoding does not need.
+            made_room = self.replay.clear() or self._residence.send_away("text_encoder", "image_encoder")
+            self.encoders.clear()
             card.release(self.device)
             if not made_room:
                 return None
-
-    def _make_room(self) -> bool:
-        """Have what decoding does not need leave the card; False where nothing is left to."""
-        if self.replay.clear():
-            return True
-        encoders = (self.modules.text_encoder, self.modules.image_encoder)
-        if all(module.device.type == "cpu" for module in encoders):
-            return False
-        self._move(*encoders, to=torch.device("cpu"))
-        return True
 
     def _too_small_for(self, request: VideoRequest) -> InsufficientGpuMemory:
         return InsufficientGpuMemory(
@@ -222,12 +222,6 @@ class Pipeline:
             f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
             "resolution may."
         )
-
-    def _move(self, *modules: Any, to: torch.device) -> None:
-        for module in modules:
-            # Always: a move that ran out of memory leaves a module in two places. torch's own `to`, as that of
-            # diffusers warns of every move.
-            torch.nn.Module.to(module, to)
 
     def _now(self) -> float:
         """Seconds, once the device has done what it was given."""

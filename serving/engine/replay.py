@@ -86,7 +86,7 @@ class Replay:
             recording.prepared.take(prepared)
             self._loaded = prepared
         recording.latents.copy_(latents)
-        recording.timestep.copy_(timestep)
+        recording.timestep.copy_(timestep, non_blocking=True)
         recording.graph.replay()
         return recording.prediction
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 
 import numpy as np
@@ -22,7 +23,7 @@ def latents() -> torch.Tensor:
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])
 @torch.inference_mode()
 def test_chunks_decode_to_the_frames_of_the_whole(pipeline: Pipeline, latents: torch.Tensor, chunk: int) -> None:
-    decoder = Decoder(pipeline.modules.vae)
+    decoder = Decoder(copy.deepcopy(pipeline.modules.vae))
     whole = decoding.decode(decoder, latents, 5, lambda: False)
     parts = decoding.decode(decoder, latents, chunk, lambda: False)
     assert whole.shape == (5, 64, 72, 3)
@@ -31,7 +32,7 @@ def test_chunks_decode_to_the_frames_of_the_whole(pipeline: Pipeline, latents: t
 
 @torch.inference_mode()
 def test_where_memory_runs_out_smaller_chunks_are_tried(pipeline: Pipeline, latents: torch.Tensor) -> None:
-    decoder, sizes = Decoder(pipeline.modules.vae), []
+    decoder, sizes = Decoder(copy.deepcopy(pipeline.modules.vae)), []
 
     def tight(part: torch.Tensor) -> torch.Tensor:
         sizes.append(len(part))
