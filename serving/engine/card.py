@@ -100,7 +100,8 @@ def keep_freed_memory() -> None:
     """Have this process reuse the memory it frees, where the C library is glibc.
 
     By itself it gives every tensor of 32 MiB or more back to the system at once, and the next one's pages are zeroed
-    anew: on a CPU that is a third of a large clip's time. It holds for the main thread; others gain less.
+    anew: on a CPU that is a third of a large clip's time. It holds for the main thread, and for all where the process
+    began with MALLOC_ARENA_MAX=1.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -17,7 +17,7 @@ from serving.presets import EMULATED, I2VGEN_XL
 from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds, tflop
-from serving.settings import Settings, load_settings
+from serving.settings import PoolSettings, Settings, load_settings
 from serving.testing import EmulatedPipeline
 
 PICTURE = Image.new("RGB", (512, 512))
@@ -84,7 +84,16 @@ def test_its_replicas_take_no_gpu_and_keep_their_label() -> None:
     assert options == {"num_cpus": 0.01, "label_selector": {"gpu-class": "rtx4090"}}
     assert replica_options(big, gpus=1)["ray_actor_options"] == {"num_cpus": 0.01}
     real = ServedPool(small.settings, "builtin", small.profile)
-    assert replica_options(real, gpus=1)["ray_actor_options"]["num_gpus"] == 1
+    assert replica_options(real, gpus=1)["ray_actor_options"] == {
+        "num_gpus": 1,
+        "num_cpus": 0,
+        "label_selector": {"gpu-class": "rtx4090"},
+    }
+
+
+def test_a_replica_that_renders_on_the_cpu_has_one_heap() -> None:
+    cpu = ServedPool(PoolSettings(card="cpu"), "builtin", I2VGEN_XL)
+    assert replica_options(cpu, gpus=1)["ray_actor_options"]["runtime_env"]["env_vars"] == {"MALLOC_ARENA_MAX": "1"}
 
 
 @pytest.mark.parametrize("card", ["auto", "cpu"])
