@@ -4,7 +4,7 @@
 
 For each length of job a real service is started over emulated H100s and given a deep queue. "busy" is the cards' own
 count, `i2v_card_busy_seconds_total`, over the seconds between two readings in which every card had work. A gap is from
-a clip's last step to the next one's first step on the same card, by the service's log: all that the service does
+a clip's last frame to the next one's first stage on the same card, by the service's log: all that the service does
 between two jobs. Both are of the wall clock, so whatever else the machine does is in them; the load is printed.
 """
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip on one card: when its steps began and ended, epoch seconds."""
+    """One clip on one card: when its work began and ended, epoch seconds."""
 
     card: int
     began: float
@@ -132,13 +132,13 @@ def measure(length: Length, cards: int) -> tuple[float, list[Clip]]:
 
 
 def read_clips(log: Path) -> list[Clip]:
-    """Each clip by its line in the service's log: written when the steps are done, with what they took."""
+    """Each clip by its line in the service's log: written when its frames are there, with what they took."""
     clips = []
     for line in log.read_text().splitlines():
         row: dict[str, Any] = json.loads(line)
         if row["logger"] == "serving.rendering" and "timings_s" in row:
             ended = datetime.fromisoformat(row["time"]).timestamp()
-            clips.append(Clip(row["process"], ended - row["timings_s"]["denoise"], ended))
+            clips.append(Clip(row["process"], ended - sum(row["timings_s"].values()), ended))
     return clips
 
 

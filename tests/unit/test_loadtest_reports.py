@@ -72,6 +72,9 @@ def test_gaps_are_between_clips_of_one_card(tmp_path: Path) -> None:
     assert gaps_s(clips) == [0.5, 0.25]
     log = tmp_path / "app.log"
     row = {"logger": "serving.rendering", "process": 7, "time": datetime.fromtimestamp(100, UTC).isoformat()}
-    rows = [{**row, "timings_s": {"denoise": 1.5}}, {**row, "logger": "serving.publishing", "timings_s": {}}]
+    rows = [
+        {**row, "timings_s": {"condition": 0.5, "denoise": 1.0}},
+        {**row, "logger": "serving.publishing", "timings_s": {}},
+    ]
     log.write_text("\n".join(json.dumps(line) for line in rows))
     assert read_clips(log) == [Clip(7, 98.5, 100.0)]
