@@ -89,30 +89,31 @@ class Generator:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
             async with self._way_out:
-                self._beat.leave()
+                await asyncio.to_thread(self._beat.leave)
 
     async def _work(self, job: Job, free: asyncio.Event) -> None:
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
-        with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
-            async with self._card:
+        with about(job.id):
+            async with JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
+                async with self._card:
+                    try:
+                        rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                    except I2VError as error:
+                        # The store is out of reach, not the card: the job waits again once its lease ends.
+                        logger.warning("not settled: %s", error.message, extra={"code": error.code})
+                        return
+                    except Exception as error:
+                        await asyncio.to_thread(self._give_up, job, error)
+                    if rendered is None:
+                        return
+                    await self._way_out.acquire()
+                free.set()
                 try:
-                    rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                    await self._hand_over(job, rendered)
                 except I2VError as error:
-                    # The store is out of reach, not the card: the job waits again once its lease ends.
-                    logger.warning("not settled: %s", error.message, extra={"code": error.code})
-                    return
-                except Exception as error:
-                    self._give_up(job, error)
-                if rendered is None:
-                    return
-                await self._way_out.acquire()
-            free.set()
-            try:
-                await self._hand_over(job, rendered)
-            except I2VError as error:
-                logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
-            finally:
-                self._way_out.release()
+                    logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
+                finally:
+                    self._way_out.release()
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
@@ -126,7 +127,6 @@ class Generator:
                 reason_code=WorkerCrashed.code,
                 reason="The card failed: " + str(error).partition("\n")[0],
                 charge=True,
-                max_attempts=self._settings.max_attempts,
             )
         finally:
             os._exit(1)
@@ -150,7 +150,6 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
-            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

@@ -40,7 +40,7 @@ class Wiring:
 
     def open_store(self) -> JobStore:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        return open_store(self.settings.database)
+        return open_store(self.settings.database, max_attempts=self.settings.max_attempts)
 
     def pictures(self) -> Storage:
         return open_storage(self.settings.pictures)
