@@ -37,6 +37,7 @@ from serving.request import VideoParameters, VideoRequest, advice, choices, reso
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.timetable import Timetable
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
@@ -76,6 +77,7 @@ class VideoService:
         self._metrics = metrics
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
+        self._timetable = Timetable(store, settings, pools, self._placeable)
         self._bounds: dict[str, Any] = {
             "max_waiting": settings.max_waiting_jobs,
             "max_waiting_s": settings.max_waiting_s,
@@ -180,11 +182,20 @@ class VideoService:
         _check_id(video_id)
         return await asyncio.to_thread(self._store.get, video_id)
 
+    async def follow(self, video_id: str) -> tuple[Job, int | None]:
+        """The job and its place in line, 1 for the next; None once it has left the queue."""
+        _check_id(video_id)
+        return await asyncio.to_thread(self._store.follow, video_id)
+
     async def queue_position(self, job: Job) -> int | None:
         """Its place in line, 1 for the next; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
         return await asyncio.to_thread(self._store.queue_position, job.id)
+
+    async def eta_s(self, job: Job) -> float | None:
+        """Seconds until a card is done with it; None where nobody can tell, and after its end."""
+        return await self._timetable.ends_in_s(job)
 
     async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
         """One page of jobs, and whether more follow."""

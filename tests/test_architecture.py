@@ -46,6 +46,7 @@ ORDER = [
     "placing",
     "sizing",
     "quoting",
+    "timetable",
     "service",
     "gauges",
     "http",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from serving.jobs.job import Job, JobStatus
 
@@ -38,8 +37,11 @@ class Video(BaseModel):
     stage: str | None
     step: int | None
     steps: int | None
-    queue_position: int | None
-    eta_s: float | None
+    queue_position: int | None = Field(description="1 for the next; null in lists, and once it has left the queue.")
+    eta_s: float | None = Field(
+        description="Seconds until a card is done with it, by what waits and how fast its card is; encoding comes "
+        "after. Null in lists, after the end, and where it is not known."
+    )
     attempt: int
     parameters: dict[str, Any]
     recipe: dict[str, Any] | None
@@ -66,8 +68,8 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video(job: Job, queue_position: int | None = None) -> Video:
-    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next."""
+def video(job: Job, queue_position: int | None = None, eta_s: float | None = None) -> Video:
+    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next, and lists leave both out."""
     request = job.request
     result = job.result or {}
     error = None
@@ -90,7 +92,7 @@ def video(job: Job, queue_position: int | None = None) -> Video:
         step=job.step,
         steps=job.steps,
         queue_position=queue_position,
-        eta_s=eta_s(job),
+        eta_s=None if eta_s is None else round(eta_s, 1),
         attempt=job.attempt,
         parameters=request.model_dump(exclude={"model", "prompt", "metadata"}),
         recipe=result.get("recipe"),
@@ -100,18 +102,9 @@ def video(job: Job, queue_position: int | None = None) -> Video:
     )
 
 
-def eta_s(job: Job) -> float | None:
-    """Seconds a running job still needs, by its own pace; None before it has one, and after the end."""
-    if job.status != JobStatus.IN_PROGRESS or job.started_at is None or job.progress < 5:
-        return None
-    elapsed = max(0.0, time.time() - job.started_at)
-    return round(elapsed * (100 - job.progress) / job.progress, 1)
-
-
-def poll_after_ms(job: Job) -> int:
+def poll_after_ms(job: Job, eta_s: float | None) -> int:
     """When to ask again, milliseconds: a tenth of what the job is expected to take, within half a second and ten."""
-    remaining_s = eta_s(job)
-    expected_s = job.estimate_s if remaining_s is None else remaining_s
+    expected_s = job.estimate_s if eta_s is None else eta_s
     return int(min(max(expected_s * 100, POLL_MS[0]), POLL_MS[1]))
 
 

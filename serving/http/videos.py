@@ -21,16 +21,18 @@ POLL_AFTER = "openai-poll-after-ms"
 def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
-    async def answer(job: Job, response: Response) -> Video:
-        response.headers[POLL_AFTER] = str(poll_after_ms(job))
-        return video(job, await service.queue_position(job))
+    async def answer(job: Job, queue_position: int | None, response: Response) -> Video:
+        eta_s = await service.eta_s(job)
+        response.headers[POLL_AFTER] = str(poll_after_ms(job, eta_s))
+        return video(job, queue_position, eta_s)
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response) -> Video:
         parameters, picture = await read_submission(
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
         )
-        return await answer(await service.submit(parameters, picture), response)
+        job = await service.submit(parameters, picture)
+        return await answer(job, await service.queue_position(job), response)
 
     @router.post(
         "/quote",
@@ -61,7 +63,7 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
     @router.get("/{video_id}", summary="Follow a video")
     async def retrieve(video_id: str, response: Response) -> Video:
-        return await answer(await service.retrieve(video_id), response)
+        return await answer(*await service.follow(video_id), response)
 
     @router.delete("/{video_id}", summary="Delete a video; a running one is cancelled first")
     async def delete(video_id: str) -> DeletedVideo:
@@ -69,7 +71,8 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
     @router.post("/{video_id}/cancel", summary="Cancel a video")
     async def cancel(video_id: str, response: Response) -> Video:
-        return await answer(await service.cancel(video_id), response)
+        job = await service.cancel(video_id)
+        return await answer(job, await service.queue_position(job), response)
 
     @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)

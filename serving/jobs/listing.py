@@ -23,6 +23,11 @@ def get(connection: Connection, job_id: str) -> Job:
     return job_of(row)
 
 
+def follow(connection: Connection, job_id: str) -> tuple[Job, int | None]:
+    job = get(connection, job_id)
+    return job, queue_position(connection, job_id) if job.status is JobStatus.QUEUED else None
+
+
 def held_by(connection: Connection, worker_prefix: str) -> tuple[Job, ...]:
     mine = jobs.c.worker.startswith(worker_prefix, autoescape=True)
     held = select(jobs).where(jobs.c.status == JobStatus.IN_PROGRESS, mine)

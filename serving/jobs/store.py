@@ -33,7 +33,7 @@ from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.line import Turns
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Outlook, Situation
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
@@ -128,6 +128,14 @@ class JobStore:
         """
         return self._database.read(lambda c: listing.get(c, job_id))
 
+    def follow(self, job_id: str) -> tuple[Job, int | None]:
+        """`get` and `queue_position` of one moment.
+
+        Raises:
+            VideoNotFound: there is no such job.
+        """
+        return self._database.read(lambda c: listing.follow(c, job_id))
+
     def list(
         self, after: str | None = None, limit: int = 20, newest_first: bool = True
     ) -> tuple[tuple[Job, ...], bool]:
@@ -176,6 +184,14 @@ class JobStore:
         """
         job = (estimates, priority, owner, deadline_s)
         return self._database.read(lambda c: outlook.outlook(c, self._clock, model, pools, *job))
+
+    def situation(self, model: str, pools: Collection[str], *, most: int) -> Situation | None:
+        """The waiting jobs of `model`, one by one, and what they wait for; None where more than `most` wait.
+
+        Args:
+            pools: all that serve `model`.
+        """
+        return self._database.read(lambda c: outlook.situation(c, self._clock, model, pools, most))
 
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.
