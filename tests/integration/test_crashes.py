@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 from harness import PICTURE, Service, wait_for
+from receiver import Receiver
 
 from serving.client import Client, Video
 from serving.clip import probe
@@ -20,21 +22,23 @@ from serving.clip import probe
 STEPS = 20
 """Three seconds of an emulated card's work."""
 FIELDS = {"prompt": "pan left", "resolution": "256p", "num_frames": 8, "seed": 0}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that loses one process after another, and is whole again after each test."""
     pools = [{"name": "default", "card": "rtx4090", "model": "emulated"}]
+    hooks = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "1"}
     folder = tmp_path_factory.mktemp("own")
-    service = Service(folder, I2V_POOLS=json.dumps(pools), I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5")
+    service = Service(folder, I2V_POOLS=json.dumps(pools), I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5", **hooks)
     service.start()
     yield service
     service.kill_everything()
 
 
-def submit(client: Client, steps: int = STEPS) -> Video:
-    return client.submit(PICTURE, {**FIELDS, "num_inference_steps": steps})
+def submit(client: Client, steps: int = STEPS, **fields: str) -> Video:
+    return client.submit(PICTURE, {**FIELDS, "num_inference_steps": steps, **fields})
 
 
 def submit_and_reach_the_model(client: Client) -> Video:
@@ -87,6 +91,22 @@ def test_the_encoder_dies_around_publishing(own: Service, point: str, attempt: i
         video = submit(client, steps=10)
         wait_for(lambda: own.fault_taken(point), 90, own.console)
         assert_completed_once(own, client, video, attempt, left)
+
+
+def test_the_dispatcher_dies_between_a_webhook_and_its_note(own: Service) -> None:
+    with Receiver() as receiver, Client(own.url) as client:
+        own.arm("webhooks.sent", "kill")
+        video = submit(client, steps=10, webhook_url=receiver.url)
+        wait_for(lambda: len(receiver.got) == 2, 90, own.console)
+        assert own.fault_taken("webhooks.sent")
+        assert_completed_once(own, client, video, attempt=1)
+    first, second = receiver.got
+    events = [
+        openai.OpenAI(api_key="none", webhook_secret=SECRET).webhooks.unwrap(g.body, g.headers) for g in receiver.got
+    ]
+    assert [event.type for event in events] == ["video.completed"] * 2
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert video["id"] in first.body
 
 
 def test_stopping_charges_no_attempt_and_serve_run_goes_on(own: Service) -> None:
