@@ -25,8 +25,8 @@ from serving.settings import Settings
 from serving.sizing import target, wanted
 
 logger = logging.getLogger(__name__)
-KEPT_S = 2.0
-"""How long a look is good for, at least."""
+KEPT_S, MOST_KEPT_S = 2.0, 30.0
+"""How long a look is good for, at least and at most."""
 LOOKING_SHARE = 0.02
 """Part of the time that may go into looks; after a long one the next waits for longer."""
 MOST_JOBS = 10_000
@@ -107,7 +107,8 @@ class Timetable:
             logger.warning("nobody is told when jobs would be done: %r", error)
         finally:
             now = time.monotonic()
-            self._look = Look(began, now + max(KEPT_S, (now - began) / LOOKING_SHARE), pools, ends_in_s)
+            kept_s = min(max(KEPT_S, (now - began) / LOOKING_SHARE), MOST_KEPT_S)
+            self._look = Look(began, now + kept_s, pools, ends_in_s)
             self._looking.release()
 
     def _ends(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from hands import URL, Api
 
 from serving import timetable
 from serving.http.videos import POLL_AFTER
+from serving.jobs.lease import STAGES
 from serving.scheduling.calibration import unmeasured
 from serving.scheduling.cost import Speed
 
@@ -65,6 +66,10 @@ def test_a_running_video_s_is_by_its_step_and_the_card_s_measured_speed(api: Api
     assert eta_s(api, video) == 0.0
     api.store.fail(job.id, 1, "generation_failed", "")
     assert eta_s(api, video) is None
+
+
+def test_what_is_ahead_is_known_of_every_stage() -> None:
+    assert set(timetable._AHEAD) == {*STAGES, None}
 
 
 @pytest.mark.usefixtures("at_every_read")
