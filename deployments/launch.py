@@ -19,8 +19,9 @@ from rich.markup import escape
 from deployments import demo
 from deployments.autoscaling import POLICY
 from deployments.proxy import CALLBACK
-from serving.cli import MARKS, AsJson, app, err, fail, out
+from serving.cli import MARKS, app
 from serving.client import Client
+from serving.console import AsJson, err, fail, out
 from serving.doctor import Level, examine, models_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.store import open_store

@@ -23,8 +23,10 @@ from typing import Any
 import psutil
 
 from serving import errors
+from serving.cautions import Caution
 from serving.errors import BadRequest, I2VError, InvalidImage, ServiceUnavailable, UnsupportedMedia
-from serving.preprocessing import FIELD, Prepared, prepare
+from serving.picture_warnings import FIELD
+from serving.preprocessing import Prepared, prepare
 from serving.presets import ModelProfile
 from serving.request import VideoParameters
 
@@ -89,7 +91,8 @@ class _Decoder:
             if "prepared" in told:
                 width, height, source, warnings = told["prepared"]
                 png = self._ours.recv_bytes(_PNG_BYTES)
-                return Prepared(png, int(width), int(height), (int(source[0]), int(source[1])), tuple(warnings))
+                cautions = tuple(Caution.model_validate(told) for told in warnings)
+                return Prepared(png, int(width), int(height), (int(source[0]), int(source[1])), cautions)
             error = _error(told)
         except (EOFError, OSError, ValueError, TypeError, KeyError) as broken:
             code = self._restart()
@@ -174,7 +177,8 @@ def _answer(pipe: Connection, work: tuple[bytes, VideoParameters, ModelProfile])
     except Exception:
         pipe.send_bytes(json.dumps({"fault": traceback.format_exc()[-8000:]}).encode())
     else:
-        header = {"prepared": (found.width, found.height, found.source_size, found.warnings)}
+        cautions = [caution.model_dump() for caution in found.warnings]
+        header = {"prepared": (found.width, found.height, found.source_size, cautions)}
         pipe.send_bytes(json.dumps(header).encode())
         pipe.send_bytes(found.png)
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.cautions import Caution
 from serving.encoding import ENCODERS
 from serving.errors import (
     I2VError,
@@ -27,19 +28,28 @@ from serving.errors import (
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.picture_warnings import FIELD
 from serving.placing import Placeable
 from serving.pools import ServedPool
-from serving.preprocessing import FIELD, Prepared
+from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
+from serving.prompts.lint import lint
+from serving.prompts.tokens import tokenizer_of
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
-from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
+from serving.request import VideoParameters, VideoRequest, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
+UNSEEN = Caution(
+    code="picture_not_seen",
+    field=FIELD,
+    message="No picture was sent; a submission looks at it, and may refuse it.",
+    suggestion="Send it with the quote too.",
+)
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
 
 
@@ -93,12 +103,11 @@ class VideoService:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
             RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
-        profile = self._profile(parameters.model)
+        profile = self.profile(parameters.model)
         draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
         prepared = await self._prepare(picture, parameters, profile)
         request = _sized(draft, prepared)
-        warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
+        return await asyncio.to_thread(self._enqueue, request, prepared, owner)
 
     async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
@@ -110,7 +119,7 @@ class VideoService:
             BadRequest, ModelNotFound, UnsupportedMedia: as `submit` would; MissingImage where it cannot be left out.
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
-        profile = self._profile(parameters.model)
+        profile = self.profile(parameters.model)
         request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
@@ -119,10 +128,10 @@ class VideoService:
             message = "the clip's size follows from the picture; send it, or say size or aspect_ratio"
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
-            about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+            about = (UNSEEN,)
+        return await asyncio.to_thread(self._quote, request, about, owner)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+    def _quote(self, request: VideoRequest, about: tuple[Caution, ...], owner: str) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
@@ -132,13 +141,18 @@ class VideoService:
             self._store.check_room(owner, **self._bounds)
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
-        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+        return self._quoter.quote(request, placement, pools, (*about, *self.lint(request)), owner, refusal)
+
+    def lint(self, request: VideoRequest) -> tuple[Caution, ...]:
+        """What there is to say about its words and its guidance."""
+        model = next(pool.model for pool in self._pools if pool.profile.name == request.model)
+        return lint(request, self.profiles[request.model], tokenizer_of(model, self._settings.revision))
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+    def _enqueue(self, request: VideoRequest, prepared: Prepared, owner: str) -> Job:
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -146,7 +160,7 @@ class VideoService:
             request=request,
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
-            warnings=warnings,
+            warnings=(*prepared.warnings, *self.lint(request)),
             estimates=placement.seconds,
             owner=owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
@@ -168,7 +182,8 @@ class VideoService:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
         return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
 
-    def _profile(self, model: str | None) -> ModelProfile:
+    def profile(self, model: str | None) -> ModelProfile:
+        """Of the model of that name, the first one by default; raises ModelNotFound."""
         if model is None:
             return self._pools[0].profile
         if model not in self.profiles:

@@ -12,6 +12,7 @@ from serving.http import errors
 from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
 from serving.http.measurement import Measured
+from serving.http.prompts import prompts_router
 from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
 from serving.service import VideoService
@@ -42,6 +43,7 @@ def create_app(
     errors.install(app)
     app.include_router(videos_router(service, settings))
     app.include_router(catalog_router(service))
+    app.include_router(prompts_router(service))
     app.include_router(exposition_router(expose))
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -7,7 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from serving.cautions import Caution
 from serving.jobs.job import Job, JobStatus
+from serving.presets import ModelProfile
+from serving.prompts.tuning import Hint, hints
 
 POLL_MS = (500, 10_000)
 
@@ -44,7 +47,8 @@ class Video(BaseModel):
     parameters: dict[str, Any]
     recipe: dict[str, Any] | None
     timings: dict[str, float] | None
-    warnings: list[str]
+    warnings: list[Caution]
+    hints: list[Hint]
     metadata: dict[str, str]
 
 
@@ -66,8 +70,13 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video(job: Job, queue_position: int | None = None) -> Video:
-    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next."""
+def video(job: Job, queue_position: int | None = None, profile: ModelProfile | None = None) -> Video:
+    """`job` as the wire's Video.
+
+    Args:
+        queue_position: 1 for the job that goes next.
+        profile: its model's, where that is still served; a finished video has hints then.
+    """
     request = job.request
     result = job.result or {}
     error = None
@@ -96,6 +105,7 @@ def video(job: Job, queue_position: int | None = None) -> Video:
         recipe=result.get("recipe"),
         timings=result.get("timings"),
         warnings=list(job.warnings),
+        hints=list(hints(request, profile)) if profile is not None and job.status == JobStatus.COMPLETED else [],
         metadata=request.metadata,
     )
 
