@@ -1,7 +1,7 @@
 """Pictures prepared in processes of their own, whose memory and time are bounded: a hostile one ends its decoder alone.
 
-A decoder gets no environment, so none of the service's secrets. What comes back from it is read as JSON and bytes,
-never unpickled. Knows nothing of HTTP or jobs.
+A decoder gets no environment, so none of the service's secrets, and can write no file. What comes back from it is read
+as JSON and bytes, never unpickled. Knows nothing of HTTP or jobs.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class _Decoder:
         with theirs:
             own = theirs.fileno(), self._limits.memory_bytes, self._limits.cpu_s
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, *map(str, own)],
+                # Pillow warns of damaged metadata, and a hostile picture could fill a log with it.
+                [sys.executable, "-P", "-W", "ignore", "-m", __name__, *map(str, own)],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -154,6 +155,7 @@ def main() -> None:
     descriptor, memory_bytes, cpu_s = map(int, sys.argv[1:])
     pipe = Connection(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     space = psutil.Process().memory_info().vms + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     while True:

@@ -1,12 +1,14 @@
 import contextlib
 import io
 import struct
+import subprocess
 import zlib
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image, ImageCms
 
 from serving import picture as picture_room
@@ -142,12 +144,43 @@ def test_an_illegal_size_is_refused_by_its_own_name():
 def test_crop_takes_the_largest_centred_window():
     image = plain("red", (1200, 600))
     image.paste("blue", (300, 0, 900, 600))
-    pixels = frame(encoded(image, "PNG"), size="512x512")
+    pixels = frame(encoded(image, "PNG"), size="512x512", focus="center")
     assert (pixels[:, 4:-4] == (0, 0, 255)).all()
     image.paste("lime", (302, 0, 898, 600))
-    pixels = frame(encoded(image, "PNG"), size="512x512")
+    pixels = frame(encoded(image, "PNG"), size="512x512", focus="center")
     assert pixels[256, 0, 2] > 100
     assert pixels[256, -1, 2] > 100
+
+
+def test_crop_keeps_the_subject():
+    image = plain("white", (1200, 600))
+    image.paste("blue", (60, 150, 300, 450))
+    data = encoded(image, "PNG")
+    pixels = frame(data, size="512x512")
+    blue = (np.abs(pixels - (0, 0, 255)) <= 2).all(axis=2)
+    assert blue.sum() == pytest.approx(240 * 300 * (512 / 600) ** 2, rel=0.02)
+    assert (frame(data, size="512x512", focus="auto") == pixels).all()
+    assert (frame(data, size="512x512", focus="center")[:, 8:] == 255).all()
+
+
+def test_without_a_subject_the_crop_is_the_middle():
+    for image in (plain("grey", (1200, 600)), Image.effect_noise((1200, 600), 60).convert("RGB")):
+        data = encoded(image, "PNG")
+        assert (frame(data, size="512x512") == frame(data, size="512x512", focus="center")).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_subject_is_kept_however_the_camera_was_held(orientation):
+    upright = plain((240, 240, 240), (600, 300))
+    upright.paste("navy", (400, 40, 560, 260))
+    upright.paste("red", (400, 40, 480, 100))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = frame(encoded(upright, "PNG"), size="256x256")
+    assert ((expected - (0, 0, 128) == 0).all(axis=2)).sum() > 15_000
+    assert np.abs(frame(encoded(stored, "PNG", exif=exif), size="256x256") - expected).mean() < 1
 
 
 def test_pad_shows_all_on_the_borders_median_colour():
@@ -159,6 +192,42 @@ def test_pad_shows_all_on_the_borders_median_colour():
     assert (pixels[-128:] == ORANGE).all()
     assert (pixels[256, 60:450] == 0).all()
     assert pixels[130, 2].min() > 250
+
+
+def test_pad_on_a_colour_of_choice():
+    data = encoded(plain(ORANGE, (1200, 600)), "PNG")
+    pixels = frame(data, size="512x512", fit="pad", background="#0A141e")
+    assert (pixels[:127] == (10, 20, 30)).all()
+    assert (pixels[-127:] == (10, 20, 30)).all()
+    assert (pixels[130:380] == ORANGE).all()
+
+
+def test_pad_on_the_picture_itself_blurred():
+    image = plain("red", (1200, 600))
+    image.paste("blue", (600, 0, 1200, 600))
+    for x in range(0, 1200, 40):
+        image.paste("lime", (x, 0, x + 4, 600))
+    pixels = frame(encoded(image, "PNG"), size="512x512", fit="pad", background="blur")
+    band, whole = pixels[:120], pixels[130:380]
+    assert band[:, :100, 0].mean() > 150 > 60 > band[:, :100, 2].mean()
+    assert band[:, -100:, 2].mean() > 150 > 60 > band[:, -100:, 0].mean()
+    assert np.abs(np.diff(band, axis=1)).max() < 30 < np.abs(np.diff(whole, axis=1)).max()
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [(None, 255), ("edge", 255), ("blur", 255), ("#000000", 0), ("#808080", 128)],
+)
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_transparent_parts_lie_on_the_background(fit, background, expected):
+    image = plain((255, 0, 0, 0), mode="RGBA")
+    assert (frame(encoded(image, "PNG"), size="512x512", fit=fit, background=background) == expected).all()
+
+
+def test_an_illegal_background_is_refused_by_its_own_name():
+    error = refusal(encoded(picture(), "PNG"), background="sky")
+    assert isinstance(error, InvalidParameter)
+    assert error.param == "background"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +282,16 @@ def test_16_bit_colour_is_scaled():
 
 
 @pytest.mark.parametrize(
+    ("colour", "values", "expected"),
+    [(6, (0xFFFF, 0x0000, 0x0000, 0x8000), (255, 127, 127)), (4, (0x0000, 0x4000), (191, 191, 191))],
+    ids=["RGBA", "LA"],
+)
+def test_16_bit_alpha_is_laid_on_white(colour, values, expected):
+    body = (b"\0" + struct.pack(f">{len(values)}H", *values) * 600) * 600
+    assert (np.abs(frame(png_of(600, 600, body, bits=16, colour=colour)) - expected) <= 1).all()
+
+
+@pytest.mark.parametrize(
     ("image", "expected"),
     [
         (plain(200, mode="L"), (200, 200, 200)),
@@ -257,6 +336,32 @@ def test_cmyk_without_a_profile():
     assert (np.abs(pixels - (255, 0, 0)) <= 4).all()
 
 
+def by_ffmpeg(data: bytes) -> np.ndarray:
+    """The middle pixel's colour as another decoder sees it."""
+    command = [get_ffmpeg_exe(), "-v", "error", "-f", "mjpeg", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    pixels = np.frombuffer(subprocess.run(command, input=data, capture_output=True, check=True).stdout, np.uint8)
+    return pixels.reshape(600, 600, 3)[300, 300].astype(int)
+
+
+def test_inks_as_adobe_stores_them():
+    """Inverted: no ink is 255."""
+    data = encoded(plain((20, 200, 120, 60), mode="CMYK"), "JPEG", quality=98, subsampling=0)
+    found, expected = frame(data)[256, 256], by_ffmpeg(data)
+    assert b"Adobe" in data[:50]
+    assert expected.max() - expected.min() > 30
+    assert np.abs(found - expected).max() <= 6
+
+
+def test_inks_as_adobe_stores_them_with_luma():
+    """YCCK, marker transform 2: libjpeg gives inverted inks, 255 less RGB, of YCbCr and key."""
+    luma, blue, red, key = 100, 90, 170, 200
+    stored = plain((luma, blue, red, key), mode="CMYK")
+    data = bytearray(encoded(Image.eval(stored, lambda ink: 255 - ink), "JPEG", quality=98, subsampling=0))
+    data[data.index(b"Adobe") + 11] = 2
+    inverted = 255 - np.array(Image.new("YCbCr", (1, 1), (luma, blue, red)).convert("RGB").getpixel((0, 0)))
+    assert np.abs(frame(bytes(data))[256, 256] - inverted * key / 255).max() <= 6
+
+
 def swapped_profile() -> bytes:
     """sRGB with its red and green primaries' tags swapped: a conversion that cannot be missed."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -272,6 +377,25 @@ def test_a_profile_is_converted_to_srgb(format_name):
     assert green > 230
     assert red < 30
     assert blue < 30
+
+
+def wide_profile() -> bytes:
+    """A display with more saturated primaries, as phones embed: sRGB's with the red one moved outwards."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entry = profile.index(b"rXYZ", 128)
+    start = int.from_bytes(profile[entry + 4 : entry + 8]) + 8
+    profile[start : start + 12] = struct.pack(">3i", *(round(value * 65536) for value in (0.515, 0.241, -0.001)))
+    return bytes(profile)
+
+
+def test_colours_of_a_wide_display_are_littlecms_own():
+    source = picture((640, 640))
+    data = encoded(source, "PNG", icc_profile=wide_profile())
+    display = ImageCms.ImageCmsProfile(io.BytesIO(wide_profile()))
+    expected = ImageCms.profileToProfile(source, display, ImageCms.createProfile("sRGB"))
+    expected = np.asarray(expected.resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
+    plain_error = np.abs(frame(encoded(source, "PNG")) - expected).mean()
+    assert np.abs(frame(data) - expected).mean() < 1.5 < 4 < plain_error
 
 
 def test_a_grey_picture_may_carry_a_colour_profile():
