@@ -169,17 +169,19 @@ def test_without_a_subject_the_crop_is_the_middle():
         assert (frame(data, size="512x512") == frame(data, size="512x512", focus="center")).all()
 
 
+@pytest.mark.parametrize("size", [(600, 300), (300, 600)])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_subject_is_kept_however_the_camera_was_held(orientation):
-    upright = plain((240, 240, 240), (600, 300))
-    upright.paste("navy", (400, 40, 560, 260))
-    upright.paste("red", (400, 40, 480, 100))
+def test_the_subject_is_kept_however_the_camera_was_held(orientation, size):
+    upright = plain((240, 240, 240), size)
+    right, bottom = size[0] - 40, size[1] - 40
+    upright.paste("navy", (right - 160, bottom - 160, right, bottom))
+    upright.paste("red", (right - 160, bottom - 160, right - 80, bottom - 100))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
     expected = frame(encoded(upright, "PNG"), size="256x256")
-    assert ((expected - (0, 0, 128) == 0).all(axis=2)).sum() > 15_000
+    assert ((expected - (0, 0, 128) == 0).all(axis=2)).sum() > 13_000
     assert np.abs(frame(encoded(stored, "PNG", exif=exif), size="256x256") - expected).mean() < 1
 
 

@@ -103,6 +103,23 @@ def test_guidance_is_the_models_own_matter() -> None:
     assert found(BUILTIN, prompt="pan left", guidance_scale=1.0) == {}
 
 
+@pytest.mark.parametrize(
+    ("prompt", "english"),
+    [
+        ("a woman wearing a 旗袍 turns around", True),
+        ("red sneaker 慢慢转", False),
+        ("сamera pans left", True),  # one letter is Cyrillic
+        ("sautéed jalapeños, crème brûlée", True),
+        ("sautées, brûlées", False),
+        ("Söderhamn, Citroën", True),
+        ("La Marzocco", True),
+        ("kamera", False),
+    ],
+)
+def test_where_english_ends(prompt: str, english: bool) -> None:
+    assert is_english(prompt) is english
+
+
 @pytest.mark.parametrize("count", [3, 4])
 def test_up_to_three_actions_are_few(count: int) -> None:
     prompt = ", ".join(["a dog running", "a bird flying", "leaves falling", "a boat sailing"][:count])

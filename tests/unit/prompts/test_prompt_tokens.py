@@ -51,6 +51,11 @@ def test_what_clip_cuts_off_is_where_the_tokens_end() -> None:
         assert len(tokenize(kept).starts) <= READ < len(tokenize(more).starts)
 
 
+def test_as_many_are_read_as_the_model_reads() -> None:
+    reference = transformers.CLIPTokenizer.from_pretrained(BUILTIN_FOLDER / "tokenizer")
+    assert reference.model_max_length - 2 == READ
+
+
 def test_a_text_that_fits_is_not_cut() -> None:
     assert Tokens(tuple(range(READ)), exact=True).cut("a" * READ) is None
     assert Tokens(tuple(range(READ + 1)), exact=True).cut("a" * (READ + 1)) == 0
