@@ -1,4 +1,4 @@
-"""The `i2v` command, a client of the HTTP API: generate, quote, doctor, calibrate, prompts. Knows nothing of Ray."""
+"""The `i2v` command: generate and quote, as a client of the HTTP API; doctor, calibrate, keys, prompts. No Ray."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from serving.console import AsJson, err, fail, out, warn
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
-from serving.prompt_commands import app as prompts
+from serving.key_commands import keys
+from serving.prompt_commands import prompts
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
+app.add_typer(keys, name="keys")
 app.add_typer(prompts, name="prompts")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
@@ -41,6 +43,11 @@ stamina.instrumentation.set_on_retry_hooks([])
 
 def default_server() -> str:
     return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
+
+
+def connect(server: str | None) -> Client:
+    """To `server` or the default one, with the key in I2V_API_KEY."""
+    return Client(server or default_server(), os.environ.get("I2V_API_KEY"))
 
 
 @app.command()
@@ -73,7 +80,7 @@ def generate(
         if local:
             result = _generate_here(picture, fields, path, model)
         else:
-            with Client(server or default_server()) as client:
+            with connect(server) as client:
                 result = generate_at(client, picture, fields, path)
     except (ApiError, I2VError) as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -99,7 +106,7 @@ def quote(
 ) -> None:
     """Say what a clip of PICTURE and PROMPT would cost, where it would run, and when; nothing is queued."""
     try:
-        with Client(server or default_server()) as client:
+        with connect(server) as client:
             found = client.quote(picture, {"prompt": prompt, **fields})
     except ApiError as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None

@@ -1,4 +1,4 @@
-"""What every command says its results, warnings and errors with. Knows nothing of the commands."""
+"""How the `i2v` command speaks: results on standard output, all else on standard error, and its one kind of error."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from serving.prompts.tokens import tokenizer_of
 from serving.request import VideoParameters, resolve
 from serving.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Templates, prompts from titles, and what a prompt lacks.")
+prompts = typer.Typer(no_args_is_help=True, help="Templates, prompts from titles, and what a prompt lacks.")
 
 Model = Annotated[str | None, typer.Option(help="Hub name, folder or builtin; I2V_MODEL by default.")]
 
 
-@app.command()
+@prompts.command()
 def templates(
     category: Annotated[str | None, typer.Option(help="Of this category alone.")] = None,
     model: Model = None,
@@ -45,7 +45,7 @@ def templates(
     out.print(table)
 
 
-@app.command("write")
+@prompts.command("write")
 def write_(
     title: Annotated[str, typer.Option(help="The product's title, in English.")],
     category: Annotated[str | None, typer.Option(help="Its category; not needed with --template.")] = None,
@@ -66,7 +66,7 @@ def write_(
         out.print(f"{name}: {value}", soft_wrap=True, highlight=False, markup=False)
 
 
-@app.command("lint")
+@prompts.command("lint")
 def lint_(
     prompt: Annotated[str, typer.Argument(help="What should move, and how, in English.")],
     model: Model = None,

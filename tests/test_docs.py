@@ -79,6 +79,7 @@ COMMANDS = [
     "prompts lint",
     "doctor",
     "calibrate",
+    "keys create",
     "demo",
 ]
 
