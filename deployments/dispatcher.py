@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
+from deployments.partners import Partners
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
@@ -47,6 +48,7 @@ class Dispatcher:
         self._store = wiring.open_store()
         self._metrics = wiring.metrics()
         self._store.adopt({pool.settings.name: pool.profile.name for pool in wiring.pools})
+        self._partners = Partners(self._store, wiring.pools)
         self._running: set[asyncio.Task[None]] = set()
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [
@@ -130,9 +132,10 @@ class Dispatcher:
                 settled.set()
                 if job is not None:
                     with about(job.id):
-                        response = cards.dispatch(card, job)
-                        self._count_claim(pool, job)
-                        await self._follow(job, response)
+                        async with self._partners.beside(pool, cards, card, job) as meeting:
+                            response = cards.dispatch(card, job, meeting)
+                            self._count_claim(pool, job)
+                            await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)

@@ -1,10 +1,13 @@
-"""One replica a card: takes one job at a time from the dispatcher, hands its frames to the encoder."""
+"""One replica a card: takes a job at a time and hands its frames to the encoder, or helps with another card's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ray import serve
@@ -16,8 +19,10 @@ from deployments.beating import Beat
 from deployments.encoder import RECEIVED
 from deployments.loading import load
 from deployments.wiring import Wiring
+from serving.assisting import Assistant
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
+from serving.engine.link import Door, Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -54,12 +59,19 @@ class Generator:
             on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
+        self._assistant = Assistant(
+            model,
+            pool.profile.cost,
+            self._meter,
+            on_hang=lambda missing: self._exit(TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
         self._card = asyncio.Lock()
         # One clip may be on its way to the encoder while the card works on the next.
         self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        worker = Worker(
+        self._worker = Worker(
             id=serve.get_replica_context().replica_tag,
             role="generator",
             pool=pool.settings.name,
@@ -69,18 +81,32 @@ class Generator:
                 "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
             },
         )
-        self._beat = Beat(self._store, worker)
-        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(worker.card))
+        self._beat = Beat(self._store, self._worker)
+        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
-    async def generate(self, job: Job) -> None:
-        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended."""
+    async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
+        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended.
+
+        Args:
+            meeting: where a second card waits to help.
+        """
         free = asyncio.Event()
-        work = self._keep(self._work(job, free))
+        work = self._keep(self._work(job, meeting, free))
         work.add_done_callback(lambda _: free.set())
         await free.wait()
         if work.done():
             work.result()
+
+    async def assist(self, job: Job, host: str) -> AsyncIterator[Meeting]:
+        """Yields where the card that has the job finds this one; ends when it needs this one no more."""
+        door, over = Door(host), threading.Event()
+        work = self._keep(self._assist(job, door, over))
+        try:
+            yield door.meeting
+            await asyncio.shield(work)
+        finally:
+            over.set()
 
     async def check_health(self) -> None:
         self._beat.check()
@@ -91,12 +117,23 @@ class Generator:
             async with self._way_out:
                 self._beat.leave()
 
-    async def _work(self, job: Job, free: asyncio.Event) -> None:
+    async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
+        with about(job.id), door:
+            async with self._card:
+                self._beat.say(replace(self._worker, assists=job.id))
+                try:
+                    await asyncio.to_thread(self._assistant.assist, job, door, over.is_set)
+                except Exception as error:
+                    self._exit(error)
+                finally:
+                    self._beat.say(self._worker)
+
+    async def _work(self, job: Job, meeting: Meeting | None, free: asyncio.Event) -> None:
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
             async with self._card:
                 try:
-                    rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                    rendered = await asyncio.to_thread(self._renderer.render, job, lease, meeting)
                 except I2VError as error:
                     # The store is out of reach, not the card: the job waits again once its lease ends.
                     logger.warning("not settled: %s", error.message, extra={"code": error.code})
@@ -118,7 +155,6 @@ class Generator:
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
-        logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
             self._store.release(
                 job.id,
@@ -129,7 +165,11 @@ class Generator:
                 max_attempts=self._settings.max_attempts,
             )
         finally:
-            os._exit(1)
+            self._exit(error)
+
+    def _exit(self, error: Exception) -> NoReturn:
+        logger.critical("the card is lost: %s", error, exc_info=error)
+        os._exit(1)
 
     async def _hand_over(self, job: Job, rendered: Rendered) -> None:
         for attempt in range(1, HANDOVERS + 1):

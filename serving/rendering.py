@@ -16,7 +16,8 @@ from PIL import Image
 
 from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine.contract import LoadedModel
+from serving.engine.contract import Card, LoadedModel
+from serving.engine.link import Meeting
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
@@ -70,14 +71,17 @@ class Renderer:
         self._on_hang = on_hang
         self._least_step_s = least_step_s
 
-    def render(self, job: Job, lease: JobLease) -> Rendered | None:
+    def render(self, job: Job, lease: JobLease, meeting: Meeting | None = None) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
 
         An error that poisons the card is raised: the process is of no use after it.
+
+        Args:
+            meeting: where a second card waits to help.
         """
         try:
             with self._meter.at_work():
-                rendered = self._render(job, lease)
+                rendered = self._render(job, lease, meeting)
         except Cancelled:
             self._stopped(job, lease)
             return None
@@ -105,12 +109,13 @@ class Renderer:
             return None
         return rendered
 
-    def _render(self, job: Job, lease: JobLease) -> Rendered:
+    def _render(self, job: Job, lease: JobLease, meeting: Meeting | None) -> Rendered:
         lease.report("conditioning", 0, job.request.num_inference_steps)
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
 
-        limits = limits_for(self._expected_s(job.request), job.request.num_inference_steps, self._least_step_s)
+        denoising_s = expected_s(job.request, self._cost, self._model.card)
+        limits = limits_for(denoising_s, job.request.num_inference_steps, self._least_step_s)
         with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
             plan = self._model.plan_for(job.request)
 
@@ -126,21 +131,18 @@ class Renderer:
                 on_step=on_step,
                 should_stop=lease.should_stop,
                 plan=plan,
+                meeting=meeting,
             )
         self._meter.clip(clip)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
-        recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
-        as_planned = clip.plan == plan.name
+        recipe = recipe_of(job, self._model, png, clip.timings)
+        recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
+        # What it took with a second card says little of one.
+        as_planned = clip.plan == plan.name and meeting is None
         observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
         return Rendered(clip.frames, recipe, observation)
-
-    def _expected_s(self, request: VideoRequest) -> float:
-        """Seconds that this card is expected to denoise for."""
-        card = self._model.card
-        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
-        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":
@@ -148,6 +150,12 @@ class Renderer:
             return
         logger.info("cancelled")
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
+
+
+def expected_s(request: VideoRequest, cost: CostRow, card: Card) -> float:
+    """Seconds that `card` is expected to work on a clip, where it was never measured."""
+    memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+    return seconds(request.shape, cost, recognise(card.name, memory_gib).tflops)
 
 
 def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from serving.engine import card, decoding, kernels, sampler
+from serving.engine import card, decoding, kernels, partner, sampler
 from serving.engine.conditioning import condition, generator_for
-from serving.engine.contract import Clip, OnStep, ShouldStop, Source
+from serving.engine.contract import Clip, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
+from serving.engine.link import Link, Meeting
+from serving.engine.partner import Partner
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
@@ -103,41 +105,89 @@ class Pipeline:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip:
         """The clip of one request.
 
-        Where the card runs out of memory the clip is begun anew by the next smaller plan.
+        Where the card runs out of memory the clip is begun anew by the next smaller plan, without a second card.
 
         Args:
             picture: RGB, best of exactly the request's (width, height); else its middle is taken.
             on_step: told (steps done, steps in all) after each step.
             should_stop: asked before each step and before each chunk of frames is decoded.
             plan: the memory plan to begin with.
+            meeting: where a second card waits to `assist` with a guided request; it may fail to be there, or to stay.
 
         Raises:
             Cancelled: `should_stop` said so.
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
-        for attempt in (plan, *smaller_plans(plan, request.guided)):
-            try:
-                return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt)
-            except RuntimeError as error:
-                if not card.is_out_of_memory(error):
-                    raise
-            # Outside the handler: inside it the error's traceback would keep every activation alive.
-            self.replay.clear()
-            card.release(self.device)
-            logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
+        with partner.met(meeting if request.guided else None, self.source) as second:
+            for attempt in (plan, *smaller_plans(plan, request.guided)):
+                try:
+                    return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt, second)
+                except RuntimeError as error:
+                    if not card.is_out_of_memory(error):
+                        raise
+                # Outside the handler: inside it the error's traceback would keep every activation alive.
+                self._free()
+                if second is not None:
+                    second.leave()
+                    second = None
+                logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
         raise InsufficientGpuMemory(
             f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
             f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
             "resolution may."
         )
 
+    def assist(
+        self,
+        link: Link,
+        *,
+        plan: MemoryPlan = PLANS[0],
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int:
+        """Predict one guidance half of each step for the card at the other end of `link`, until it needs no more.
+
+        Args:
+            plan: the memory plan by which the other card begins.
+            on_half: told after each half how many they are by now.
+            should_stop: asked while the other card is waited for.
+
+        Returns:
+            How many halves it predicted.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            LinkLost: the other card is gone, or computes with something else.
+            InsufficientGpuMemory: this card ran out of memory; it is freed for the next request.
+        """
+        try:
+            return self._assist(link, on_half or _ignore, should_stop or _never, plan)
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+        self._free()
+        raise InsufficientGpuMemory(f"This {self.card.name} ran out of memory while it helped another card.")
+
+    @torch.inference_mode()
+    def _assist(self, link: Link, on_half: OnHalf, should_stop: ShouldStop, plan: MemoryPlan) -> int:
+        if plan.offload:
+            self._offload()
+        return partner.assist(self.replay, link, self.source, on_half=on_half, should_stop=should_stop)
+
     @torch.inference_mode()
     def _generate(
-        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
+        self,
+        picture: Image.Image,
+        request: VideoRequest,
+        on_step: OnStep,
+        should_stop: ShouldStop,
+        plan: MemoryPlan,
+        second: Partner | None,
     ) -> Clip:
         modules, generator = self.modules, generator_for(request.seed)
         card.start_peak(self.device)
@@ -145,11 +195,14 @@ class Pipeline:
         self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=self.device)
         conditioning = condition(modules, picture, request, generator)
         if plan.offload:
-            self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=torch.device("cpu"))
-            card.release(self.device)
+            self._offload()
         conditioned = self._now()
+        if second is None:
+            predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
+        else:
+            predict = second.predictor(self.replay, conditioning, should_stop)
         latents = sampler.denoise(
-            sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
+            predict,
             conditioning.noise,
             modules.scheduler,
             num_inference_steps=request.num_inference_steps,
@@ -159,6 +212,8 @@ class Pipeline:
             should_stop=should_stop,
         )
         denoised = self._now()
+        if second is not None:
+            second.leave()
         self._move(modules.vae, to=self.device)
         # Of weights where they are now. On a CPU the module itself is the faster one.
         decoder = Decoder(modules.vae) if self.device.type == "cuda" else decoding.stock(modules.vae)
@@ -171,7 +226,18 @@ class Pipeline:
             "denoise": denoised - conditioned,
             "decode": self._now() - denoised,
         }
-        return Clip(frames, timings, card.peak_bytes(self.device), plan.name)
+        shared_steps = 0 if second is None else second.steps
+        return Clip(frames, timings, card.peak_bytes(self.device), plan.name, shared_steps)
+
+    def _offload(self) -> None:
+        """Take off the card what denoising does not need."""
+        self._move(self.modules.text_encoder, self.modules.image_encoder, self.modules.vae, to=torch.device("cpu"))
+        card.release(self.device)
+
+    def _free(self) -> None:
+        """Give back what a request that ran out of memory held."""
+        self.replay.clear()
+        card.release(self.device)
 
     def _move(self, *modules: Any, to: torch.device) -> None:
         for module in modules:
@@ -185,7 +251,7 @@ class Pipeline:
         return time.perf_counter()
 
 
-def _ignore(step: int, total: int) -> None:
+def _ignore(*progress: int) -> None:
     pass
 
 
