@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card
+from serving.engine.link import Door
 from serving.engine.pipeline import Clip, Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
@@ -23,8 +25,10 @@ from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
 from serving.presets import BUILTIN, I2VGEN_XL
 from serving.rendering import Rendered, Renderer
+from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.storage import DirectoryStorage
+from serving.testing import EmulatedPipeline
 
 
 class Failing:
@@ -136,6 +140,29 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     replanned = render()
     assert replanned is not None
     assert replanned.observation is None
+
+
+def test_what_a_second_card_did_stands_in_the_recipe_and_teaches_nothing(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
+    renderer = Renderer(
+        model, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
+    )
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    found = []
+    for helped in (False, True):
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), num_inference_steps=5))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with Door("127.0.0.1") as door, ThreadPoolExecutor(1) as pool, JobLease(sqlite_store, job) as lease:
+            second = pool.submit(lambda door=door: model.assist(door.accept(20, lambda: False))) if helped else None
+            rendered = renderer.render(job, lease, door.meeting if helped else None)
+            assert second is None or second.result(20) == 5
+        assert rendered is not None
+        found.append((rendered.recipe["shared_steps"], rendered.observation is not None))
+    assert found == [(0, True), (5, False)]
 
 
 def test_a_step_that_hangs_is_told_with_its_job(
