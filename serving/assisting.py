@@ -74,6 +74,7 @@ class Assistant:
         steps = request.num_inference_steps
         limits = limits_for(expected_s(request, self._cost, self._model.card), steps, self._least_step_s)
         with Watchdog(limits, self._on_hang) as watchdog, door.accept(COMING_S, should_stop) as link:
+            logger.info("helps another card")
             done = 0
 
             def on_half(halves: int) -> None:
