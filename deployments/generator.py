@@ -63,7 +63,7 @@ class Generator:
             model,
             pool.profile.cost,
             self._meter,
-            on_hang=lambda missing: self._exit(TimeoutError(missing)),
+            on_hang=lambda job, missing: self._exit(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
         # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
@@ -124,7 +124,7 @@ class Generator:
                 try:
                     await asyncio.to_thread(self._assistant.assist, job, door, over.is_set)
                 except Exception as error:
-                    self._exit(error)
+                    self._exit(job, error)
                 finally:
                     self._beat.say(self._worker)
 
@@ -155,6 +155,7 @@ class Generator:
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
+        logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
             self._store.release(
                 job.id,
@@ -165,10 +166,11 @@ class Generator:
                 max_attempts=self._settings.max_attempts,
             )
         finally:
-            self._exit(error)
+            os._exit(1)
 
-    def _exit(self, error: Exception) -> NoReturn:
-        logger.critical("the card is lost: %s", error, exc_info=error)
+    def _exit(self, job: Job, error: Exception) -> NoReturn:
+        """As `_give_up`, where the job is another card's."""
+        logger.critical("the card that helped is lost: %s", error, exc_info=error, extra={"job": job.id})
         os._exit(1)
 
     async def _hand_over(self, job: Job, rendered: Rendered) -> None:

@@ -31,13 +31,13 @@ class Assistant:
         cost: CostRow,
         meter: CardMeter,
         *,
-        on_hang: Callable[[str], object],
+        on_hang: Callable[[Job, str], object],
         least_step_s: float = 60.0,
     ) -> None:
         """
         Args:
             cost: the model's.
-            on_hang: told, in another thread, what is missing where this card hangs; it should end the process.
+            on_hang: told, in another thread, of a job on which this card hangs; it should end the process.
             least_step_s: a half may take this long, however little is expected of it.
         """
         self._model = model
@@ -73,7 +73,8 @@ class Assistant:
         request = job.request
         steps = request.num_inference_steps
         limits = limits_for(expected_s(request, self._cost, self._model.card), steps, self._least_step_s)
-        with Watchdog(limits, self._on_hang) as watchdog, door.accept(COMING_S, should_stop) as link:
+        hangs = Watchdog(limits, lambda missing: self._on_hang(job, missing))
+        with hangs as watchdog, door.accept(COMING_S, should_stop) as link:
             logger.info("helps another card")
             done = 0
 

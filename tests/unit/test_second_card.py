@@ -99,7 +99,7 @@ def test_a_job_that_waits_goes_first(sqlite_store: JobStore, claimed: Callable[.
 
 
 def assistant(model: Any, metrics: InMemoryMetrics, **options: Any) -> Assistant:
-    told = {"on_hang": lambda missing: pytest.fail("nothing hangs here")} | options
+    told = {"on_hang": lambda job, missing: pytest.fail("nothing hangs here")} | options
     return Assistant(model, I2VGEN_XL.cost, CardMeter(metrics, "h100"), **told)
 
 
@@ -167,8 +167,8 @@ def test_a_poisoned_card_is_the_process_s_end(claimed: Callable[..., Job]) -> No
 def test_a_half_that_hangs_is_told_and_waiting_is_no_hang(claimed: Callable[..., Job]) -> None:
     told, done = [], threading.Event()
 
-    def on_hang(missing: str) -> None:
-        told.append(missing)
+    def on_hang(job: Job, missing: str) -> None:
+        told.append((job.id, missing))
         done.set()
 
     def wait_and_hang(*_: Any, should_stop: Callable[[], bool], on_half: Callable[[int], object], **__: Any) -> int:
@@ -182,4 +182,4 @@ def test_a_half_that_hangs_is_told_and_waiting_is_no_hang(claimed: Callable[...,
 
     job = claimed(width=8, height=8)
     help_with(job, assistant(Helping(wait_and_hang), InMemoryMetrics(), on_hang=on_hang, least_step_s=0.4))
-    assert told == ["no step within 0 s"]
+    assert told == [(job.id, "no step within 0 s")]
