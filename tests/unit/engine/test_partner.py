@@ -210,8 +210,13 @@ def test_a_cancel_ends_both(
 
 
 def test_a_cancel_does_not_wait_for_a_silent_second_card(
-    pipeline: Pipeline, second: Pipeline, picture: Image.Image, make_request: MakeRequest
+    pipeline: Pipeline,
+    second: Pipeline,
+    picture: Image.Image,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(partner, "LATE_S", 60.0)
     halves: list[int] = []
     over = threading.Event()
 
