@@ -6,9 +6,12 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 from ray import serve
 from ray.exceptions import RayError
@@ -33,6 +36,7 @@ from serving.rendering import Rendered, Renderer
 
 logger = logging.getLogger(__name__)
 HANDOVERS = 3
+T = TypeVar("T")
 
 
 @serve.deployment(
@@ -66,8 +70,11 @@ class Generator:
             on_hang=lambda job, missing: self._exit(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
-        # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
+        # A call ends a moment before the card is free, so that the next job is here in time, and one that is cancelled
+        # frees Serve's slot although its thread still runs. So the card has a lock of its own.
         self._card = asyncio.Lock()
+        # CUDA's libraries keep handles and workspaces for each thread that calls them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="card")
         # One clip may be on its way to the encoder while the card works on the next.
         self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,7 +93,7 @@ class Generator:
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
-        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended.
+        """Returns once the card is free again, or will be in a moment: its frames are decoded, or the job has ended.
 
         Args:
             meeting: where a second card waits to help.
@@ -114,7 +121,7 @@ class Generator:
     async def __del__(self) -> None:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
-            async with self._way_out:
+            async with self._card, self._way_out:
                 self._beat.leave()
 
     async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
@@ -122,27 +129,38 @@ class Generator:
             async with self._card:
                 self._beat.say(replace(self._worker, assists=job.id))
                 try:
-                    await asyncio.to_thread(self._assistant.assist, job, door, over.is_set)
+                    await self._on_card(partial(self._assistant.assist, job, door, over.is_set))
                 except Exception as error:
                     self._exit(job, error)
                 finally:
                     self._beat.say(self._worker)
 
     async def _work(self, job: Job, meeting: Meeting | None, free: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+
+        def nearly_free() -> None:
+            loop.call_soon_threadsafe(free.set)
+
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
-            async with self._card:
-                try:
-                    rendered = await asyncio.to_thread(self._renderer.render, job, lease, meeting)
-                except I2VError as error:
-                    # The store is out of reach, not the card: the job waits again once its lease ends.
-                    logger.warning("not settled: %s", error.message, extra={"code": error.code})
+            try:
+                # The card may still be decoding the clip before.
+                prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
+                if prepared is None:
                     return
-                except Exception as error:
-                    self._give_up(job, error)
-                if rendered is None:
-                    return
-                await self._way_out.acquire()
+                async with self._card:
+                    rendered = await self._on_card(
+                        partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                    )
+                    if rendered is None:
+                        return
+                    await self._way_out.acquire()
+            except I2VError as error:
+                # The store is out of reach, not the card: the job waits again once its lease ends.
+                logger.warning("not settled: %s", error.message, extra={"code": error.code})
+                return
+            except Exception as error:
+                self._give_up(job, error)
             free.set()
             try:
                 await self._hand_over(job, rendered)
@@ -152,6 +170,10 @@ class Generator:
                 self._way_out.release()
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
+
+    async def _on_card(self, work: Callable[[], T]) -> T:
+        """What `work` gives, in the card's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""

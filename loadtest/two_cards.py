@@ -41,7 +41,7 @@ SHAPES = ("512p/16", "768p/24", "1024p/32")
 STEPS = 12
 ROUNDS = 3
 START_S = 300.0
-Meet = Callable[[], Meeting]
+Meet = Callable[[VideoRequest], Meeting]
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def second_card(device: str, model: str) -> Iterator[Meet]:
     assert process.stdin is not None
     assert process.stdout is not None
 
-    def meet() -> Meeting:
-        print(file=process.stdin, flush=True)
+    def meet(request: VideoRequest) -> Meeting:
+        print(request.model_dump_json(), file=process.stdin, flush=True)
         port, key = process.stdout.readline().split()
         return Meeting(LOOPBACK, int(port), bytes.fromhex(key))
 
@@ -113,12 +113,13 @@ def second_card(device: str, model: str) -> Iterator[Meet]:
 
 
 def assist(pipeline: Pipeline) -> None:
-    """The second process: for each line that comes in, help with one clip."""
-    for _ in sys.stdin:
+    """The second process: for each request that comes in, help with its clip."""
+    for line in sys.stdin:
+        request = VideoRequest.model_validate_json(line)
         with Door(LOOPBACK) as door:
             print(door.meeting.port, door.meeting.key.hex(), flush=True)
             with door.accept(START_S, lambda: False) as link:
-                pipeline.assist(link)
+                pipeline.assist(link, request)
 
 
 def measure(pipeline: Pipeline, meet: Meet, shape: str) -> Row:
@@ -128,7 +129,7 @@ def measure(pipeline: Pipeline, meet: Meet, shape: str) -> Row:
         "one": lambda: pipeline.generate(picture, guided),
         "sequential": lambda: pipeline.generate(picture, guided, plan=PLANS[-1]),
         "half": lambda: pipeline.generate(picture, guided.model_copy(update={"guidance_scale": 1.0})),
-        "two": lambda: pipeline.generate(picture, guided, meeting=meet()),
+        "two": lambda: pipeline.generate(picture, guided, meeting=meet(guided)),
     }
     spent: dict[str, list[float]] = {name: [] for name in ways}
     clips: dict[str, Clip] = {}

@@ -89,4 +89,4 @@ class Assistant:
                 watchdog.step(done, steps)
                 return should_stop()
 
-            return self._model.assist(link, plan=self._model.plan_for(request), on_half=on_half, should_stop=waits)
+            return self._model.assist(link, request, on_half=on_half, should_stop=waits)

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from serving.encoding import ENCODERS
@@ -25,7 +26,10 @@ from serving.errors import (
     VideoNotReady,
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
+from serving.jobs.listing import Place
 from serving.jobs.store import JobStore
+from serving.jobs.submissions import Repetition
+from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -33,10 +37,12 @@ from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
+from serving.repetition import fingerprint_of, once
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
@@ -74,33 +80,39 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
-        self._bounds: dict[str, Any] = {
-            "max_waiting": settings.max_waiting_jobs,
-            "max_waiting_s": settings.max_waiting_s,
-            "max_owner_s": settings.max_owner_s,
-        }
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
+    async def submit(
+        self, parameters: VideoParameters, picture: bytes, caller: Caller, repetition: Repetition | None = None
+    ) -> Job:
         """Check everything, then queue; after an error nothing is queued.
 
         Args:
-            owner: whose share of the cards it uses.
+            repetition: how it says that it may have been sent before; the answer may then be the job of before.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
+            IdempotencyKeyReused, SubmissionInFlight: another submission of the caller's is.
             RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
-        profile = self._profile(parameters.model)
-        draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
-        prepared = await self._prepare(picture, parameters, profile)
-        request = _sized(draft, prepared)
-        warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
 
-    async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
+        async def accept(submission: str | None) -> Job:
+            profile = self._profile(parameters.model)
+            draft = self._resolved(parameters, profile)
+            prepared = await self._prepare(picture, parameters, profile)
+            request = _sized(draft, prepared)
+            warnings = (*prepared.warnings, *advice(request, profile))
+            also = {"submission": submission, "webhook_url": parameters.webhook_url}
+            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, also)
+
+        mark = partial(fingerprint_of, parameters, picture)
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
 
         Args:
@@ -111,7 +123,7 @@ class VideoService:
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
         profile = self._profile(parameters.model)
-        request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        request = self._resolved(parameters, profile)
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
             request, about = _sized(request, prepared), prepared.warnings
@@ -120,25 +132,33 @@ class VideoService:
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
             about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), caller)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], caller: Caller) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
             self._check_cards(placement)
             self._check_disk()
-            self._store.check_room(owner, **self._bounds)
+            self._store.check_room(caller.owner, **self._bounds(caller))
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
-        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+        return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+    def _enqueue(
+        self,
+        request: VideoRequest,
+        prepared: Prepared,
+        warnings: tuple[str, ...],
+        caller: Caller,
+        also: Mapping[str, Any],
+    ) -> Job:
+        """`also`: further fields of the new job."""
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -148,13 +168,22 @@ class VideoService:
             source_size=prepared.source_size,
             warnings=warnings,
             estimates=placement.seconds,
-            owner=owner,
+            owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
+            **also,
         )
-        job = self._store.insert(new, **self._bounds)
+        job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _bounds(self, caller: Caller) -> dict[str, Any]:
+        return {
+            "max_waiting": self._settings.max_waiting_jobs,
+            "max_waiting_s": self._settings.max_waiting_s,
+            "max_owner_s": self._settings.max_owner_s,
+            "max_owner_day_s": caller.daily_gpu_s,
+        }
 
     def _check_cards(self, placement: Placement) -> None:
         if self._placeable.given_up(placement):
@@ -176,34 +205,49 @@ class VideoService:
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
 
-    async def retrieve(self, video_id: str) -> Job:
-        _check_id(video_id)
-        return await asyncio.to_thread(self._store.get, video_id)
+    def _resolved(self, parameters: VideoParameters, profile: ModelProfile) -> VideoRequest:
+        if parameters.webhook_url is not None:
+            check_url(parameters.webhook_url, self._settings)
+        return resolve(parameters, profile, seed=secrets.randbelow(2**32))
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Its place in line, 1 for the next; None once it has left the queue."""
+    async def retrieve(self, video_id: str, caller: Caller) -> Job:
+        """The caller's own video; another's is as unknown as one that never was.
+
+        Raises:
+            VideoNotFound.
+        """
+        _check_id(video_id)
+        job = await asyncio.to_thread(self._store.get, video_id)
+        if job.owner != caller.owner:
+            raise VideoNotFound
+        return job
+
+    async def place(self, job: Job) -> Place | None:
+        """Its place in line; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.queue_position, job.id)
+        return await asyncio.to_thread(self._store.place, job.id)
 
-    async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
-        """One page of jobs, and whether more follow."""
+    async def list_videos(
+        self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
+    ) -> tuple[Sequence[Job], bool]:
+        """One page of the caller's jobs, and whether more follow."""
         if not 1 <= limit <= 100:
             raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
         if after is not None:
             _check_id(after, param="after")
-        return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
+        return await asyncio.to_thread(self._store.list, after, limit, newest_first, caller.owner)
 
-    async def cancel(self, video_id: str) -> Job:
-        _check_id(video_id)
+    async def cancel(self, video_id: str, caller: Caller) -> Job:
+        await self.retrieve(video_id, caller)
         job = await asyncio.to_thread(self._store.cancel, video_id)
         self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
         return job
 
-    async def delete(self, video_id: str) -> Job:
+    async def delete(self, video_id: str, caller: Caller) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        found = await self.retrieve(video_id)
+        found = await self.retrieve(video_id, caller)
         before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
@@ -227,13 +271,13 @@ class VideoService:
         self._metrics.add(CANCELS, status=was)
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
-    async def content(self, video_id: str, variant: str) -> Content:
+    async def content(self, video_id: str, variant: str, caller: Caller) -> Content:
         """Where the bytes of `variant` (video, thumbnail or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
         """
-        job = await self.retrieve(video_id)
+        job = await self.retrieve(video_id, caller)
         if job.status == JobStatus.FAILED:
             raise VideoFailed(f"The video's job failed: {job.error_message}")
         if job.status != JobStatus.COMPLETED:

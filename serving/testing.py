@@ -19,7 +19,7 @@ from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
 from serving.presets import EMULATED, ModelProfile
 from serving.request import VideoRequest
 from serving.scheduling.cards import CardClass
-from serving.scheduling.cost import seconds, shared_stage_seconds, speed_of
+from serving.scheduling.cost import shared_stage_seconds, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
 
 GIB = 2**30
@@ -59,7 +59,7 @@ class InMemoryMetrics:
 
 
 class EmulatedPipeline:
-    """A card that is as busy as the cost model says, without a card: it sleeps through the steps.
+    """A card that is as busy as the cost model says, without a card: it sleeps through every stage.
 
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
@@ -80,6 +80,10 @@ class EmulatedPipeline:
         """The fastest plan that the emulated card's memory holds."""
         return largest_fitting(request.shape, self._profile.cost, self._class.memory_gib) or PLANS[-1]
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Image.Image:
+        """There is nothing to prepare."""
+        return picture
+
     def generate(
         self,
         picture: Image.Image,
@@ -95,18 +99,20 @@ class EmulatedPipeline:
         Raises:
             Cancelled: `should_stop` said so, before a step.
         """
-        started = time.perf_counter()
-        steps = request.num_inference_steps
-        shape, cost = request.shape, self._profile.cost
-        alone_s = seconds(shape, cost, self._class.tflops)
-        together_s = sum(shared_stage_seconds(shape, cost, speed_of(self._class.tflops, cost)).values())
+        cost, steps = self._profile.cost, request.num_inference_steps
+        speed = speed_of(self._class.tflops, cost)
+        expected = stage_seconds(request.shape, cost, speed)
+        together_s = shared_stage_seconds(request.shape, cost, speed)["denoise"]
         shared_steps = 0
+        started = time.perf_counter()
+        self._sleep(expected["condition"])
+        conditioned = time.perf_counter()
         second = _met(meeting)
-        with nullcontext() if second is None else second:
+        with second or nullcontext():
             for step in range(1, steps + 1):
                 if should_stop is not None and should_stop():
                     raise Cancelled
-                self._sleep((alone_s if second is None else together_s) / steps)
+                self._sleep((expected["denoise"] if second is None else together_s) / steps)
                 if second is not None:
                     try:
                         second.send(_HALF)
@@ -116,16 +122,21 @@ class EmulatedPipeline:
                         second = None
                 if on_step is not None:
                     on_step(step, steps)
-        timings = {"condition": 0.0, "denoise": time.perf_counter() - started, "decode": 0.0}
-        peak = int(peak_gib(plan, shape, cost) * GIB)
-        frames = _pattern(request.seed, request.num_frames)
-        return Clip(frames, timings, peak, plan.name, shared_steps)
+        denoised = time.perf_counter()
+        self._sleep(expected["decode"])
+        timings = {
+            "condition": conditioned - started,
+            "denoise": denoised - conditioned,
+            "decode": time.perf_counter() - denoised,
+        }
+        peak = int(peak_gib(plan, request.shape, cost) * GIB)
+        return Clip(_pattern(request.seed, request.num_frames), timings, peak, plan.name, shared_steps)
 
     def assist(
         self,
         link: Link,
+        request: VideoRequest,
         *,
-        plan: MemoryPlan = PLANS[0],
         on_half: OnHalf | None = None,
         should_stop: ShouldStop | None = None,
     ) -> int:

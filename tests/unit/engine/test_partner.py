@@ -51,6 +51,7 @@ def expected(pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
 @contextmanager
 def assisting(
     pipeline: Pipeline,
+    request: VideoRequest,
     on_half: Callable[[int], object] = lambda halves: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Meeting, Future[int]]]:
@@ -59,7 +60,7 @@ def assisting(
 
         def help_once() -> int:
             with door.accept(20, should_stop) as link:
-                return pipeline.assist(link, on_half=on_half, should_stop=should_stop)
+                return pipeline.assist(link, request, on_half=on_half, should_stop=should_stop)
 
         yield door.meeting, pool.submit(help_once)
 
@@ -70,7 +71,7 @@ def test_two_cards_give_the_frames_of_halves_in_sequence(
     told: list[tuple[int, int]] = []
     done: list[int] = []
     request = make_request(num_inference_steps=STEPS)
-    with assisting(second, done.append) as (meeting, helped):
+    with assisting(second, make_request(), done.append) as (meeting, helped):
         clip = pipeline.generate(picture, request, meeting=meeting, on_step=lambda *step: told.append(step))
         assert helped.result(20) == STEPS
     assert np.array_equal(clip.frames, expected)
@@ -90,7 +91,7 @@ def test_the_second_card_is_free_when_decoding_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = partner.Partner.leave
-    with assisting(second) as (meeting, helped):
+    with assisting(second, make_request()) as (meeting, helped):
 
         def leave(self: partner.Partner) -> None:
             whole(self)
@@ -116,7 +117,7 @@ def test_a_second_card_that_is_lost_at_any_step_changes_nothing(
         if done == halves:
             raise Interrupted
 
-    with assisting(second, fail) as (meeting, helped):
+    with assisting(second, make_request(), fail) as (meeting, helped):
         clip = pipeline.generate(picture, make_request(num_inference_steps=STEPS), meeting=meeting)
         with pytest.raises(Interrupted):
             helped.result(20)
@@ -134,7 +135,7 @@ def test_a_second_card_that_falls_silent_is_given_up(
 ) -> None:
     monkeypatch.setattr(partner, "LATE_S", 0.3)
     over = threading.Event()
-    with assisting(second, lambda halves: halves == 2 and over.wait(20)) as (meeting, helped):
+    with assisting(second, make_request(), lambda halves: halves == 2 and over.wait(20)) as (meeting, helped):
         clip = pipeline.generate(picture, make_request(num_inference_steps=STEPS), meeting=meeting)
         over.set()
         with pytest.raises(LinkLost):
@@ -158,7 +159,7 @@ def test_a_second_card_with_other_weights_is_refused(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, expected: np.ndarray
 ) -> None:
     other = Weights(pipeline.weights.name, pipeline.weights.folder, "another revision", pipeline.weights.profile)
-    with assisting(Pipeline(other, pipeline.modules, pipeline.device)) as (meeting, helped):
+    with assisting(Pipeline(other, pipeline.modules, pipeline.device), make_request()) as (meeting, helped):
         clip = pipeline.generate(picture, make_request(num_inference_steps=STEPS), meeting=meeting)
         with pytest.raises(LinkLost, match="another revision"):
             helped.result(20)
@@ -197,7 +198,7 @@ def test_a_cancel_ends_both(
     pipeline: Pipeline, second: Pipeline, picture: Image.Image, make_request: MakeRequest
 ) -> None:
     told: list[int] = []
-    with assisting(second) as (meeting, helped):
+    with assisting(second, make_request()) as (meeting, helped):
         with pytest.raises(Cancelled):
             pipeline.generate(
                 picture,
@@ -224,7 +225,7 @@ def test_a_cancel_does_not_wait_for_a_silent_second_card(
         halves.append(done)
         over.wait(20)
 
-    with assisting(second, hang) as (meeting, helped):
+    with assisting(second, make_request(), hang) as (meeting, helped):
         began = time.monotonic()
         with pytest.raises(Cancelled):
             pipeline.generate(
@@ -247,15 +248,15 @@ def test_when_the_leader_fails_the_second_card_is_free(
     def fail(step: int, steps: int) -> None:
         raise Interrupted
 
-    with assisting(second) as (meeting, helped):
+    with assisting(second, make_request()) as (meeting, helped):
         with pytest.raises(Interrupted):
             pipeline.generate(picture, make_request(num_inference_steps=STEPS), meeting=meeting, on_step=fail)
         assert helped.result(20) == 1
 
 
-def test_a_second_card_that_is_to_stop_stops_while_it_waits(second: Pipeline) -> None:
+def test_a_second_card_that_is_to_stop_stops_while_it_waits(second: Pipeline, make_request: MakeRequest) -> None:
     over = threading.Event()
-    with assisting(second, should_stop=over.is_set) as (meeting, helped), connect(meeting):
+    with assisting(second, make_request(), should_stop=over.is_set) as (meeting, helped), connect(meeting):
         over.set()
         with pytest.raises(Cancelled):
             helped.result(20)
@@ -294,7 +295,7 @@ def test_a_leader_out_of_memory_goes_on_alone_by_the_next_plan(
             return short_of_memory(*args)
 
     leader.replay = Replay(Short())  # type: ignore[arg-type]
-    with assisting(second) as (meeting, helped):
+    with assisting(second, make_request()) as (meeting, helped):
         clip = leader.generate(picture, make_request(), meeting=meeting)
         assert helped.result(20) in (1, 2)
     assert (clip.plan, clip.shared_steps) == ("offload", 0)
@@ -306,26 +307,28 @@ import os, signal, sys, torch
 from serving.engine.link import Door
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
+from serving.request import VideoRequest
 
 torch.set_num_threads(1)
-pipeline = Pipeline.load(locate(sys.argv[1]), device="cpu")
+pipeline, request = Pipeline.load(locate(sys.argv[1]), device="cpu"), VideoRequest.model_validate_json(sys.argv[2])
 with Door("127.0.0.1") as door:
     print(door.meeting.port, door.meeting.key.hex(), flush=True)
     with door.accept(60, lambda: False) as link:
-        pipeline.assist(link, on_half=lambda done: done == 2 and os.kill(os.getpid(), signal.SIGKILL))
+        pipeline.assist(link, request, on_half=lambda done: done == 2 and os.kill(os.getpid(), signal.SIGKILL))
 """
 
 
 def test_a_process_that_is_killed_in_the_middle(
     pipeline: Pipeline, model_folder: Path, picture: Image.Image, make_request: MakeRequest, expected: np.ndarray
 ) -> None:
-    command = [sys.executable, "-c", SECOND_PROCESS, str(model_folder)]
+    request = make_request(num_inference_steps=STEPS)
+    command = [sys.executable, "-c", SECOND_PROCESS, str(model_folder), request.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             port, key = process.stdout.readline().split()
             meeting = Meeting("127.0.0.1", int(port), bytes.fromhex(key))
-            clip = pipeline.generate(picture, make_request(num_inference_steps=STEPS), meeting=meeting)
+            clip = pipeline.generate(picture, request, meeting=meeting)
         finally:
             process.kill()
     assert clip.shared_steps == 2
