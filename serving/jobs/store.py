@@ -181,6 +181,10 @@ class JobStore:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""
         return self._database.read(lambda c: backlog.backlog(c, self._clock))
 
+    def cards_at_work(self, pool: str) -> int:
+        """How many cards of the pool have a job, of their own or another card's; one whose clip is encoded has none."""
+        return self._database.read(lambda c: backlog.cards_at_work(c, self._clock, pool))
+
     def outlook(
         self,
         model: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card, Clip
+from serving.engine.link import Door
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
@@ -24,6 +26,7 @@ from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
 from serving.presets import BUILTIN, I2VGEN_XL
 from serving.rendering import LEAD_S, Rendered, Renderer
+from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.plans import PLANS
 from serving.storage import DirectoryStorage
@@ -145,6 +148,34 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     replanned = render()
     assert replanned is not None
     assert replanned.observation is None
+
+
+def test_what_a_second_card_did_stands_in_the_recipe_and_teaches_nothing(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
+    renderer = Renderer(
+        model, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
+    )
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    found = []
+    for helped in (False, True):
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), num_inference_steps=5))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with Door("127.0.0.1") as door, ThreadPoolExecutor(1) as pool, JobLease(sqlite_store, job) as lease:
+            if helped:
+                second = pool.submit(
+                    lambda door=door, job=job: model.assist(door.accept(20, lambda: False), job.request)
+                )
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            rendered = renderer.render(prepared, lease, meeting=door.meeting if helped else None)
+            assert not helped or second.result(20) == 5
+        assert rendered is not None
+        found.append((rendered.recipe["shared_steps"], rendered.observation is not None))
+    assert found == [(0, True), (5, False)]
 
 
 def test_a_step_that_hangs_is_told_with_its_job(
