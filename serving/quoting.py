@@ -160,7 +160,7 @@ def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) ->
     return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
 
 
-def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Outlook) -> bool:
+def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Situation) -> bool:
     """Whether a second one of these cards would help from the start."""
     return pays(
         left_s=None if request.deadline_s is None else request.deadline_s - start_s,
