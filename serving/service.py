@@ -1,4 +1,4 @@
-"""The use cases: submit, retrieve, list, cancel, delete, content, readiness. Knows no HTTP and no Ray."""
+"""The use cases: submit, remix, follow, list, cancel, delete, content, readiness. Knows no HTTP and no Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,9 @@ from serving.errors import (
     VideoNotFound,
     VideoNotReady,
 )
+from serving.feed import Feed
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
+from serving.jobs.standing import Standing
 from serving.jobs.store import JobStore
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.placing import Placeable
@@ -33,14 +35,15 @@ from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
-from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
+from serving.request import VideoParameters, VideoRequest, advice, choices, resolve, reworded
+from serving.roster import Roster, roster
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
-MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
+MEDIA_TYPES = {"thumbnail": "image/jpeg", "spritesheet": "image/jpeg", "recipe": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class VideoService:
         self._metrics = metrics
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
+        self._feed = Feed(store, metrics)
         self._bounds: dict[str, Any] = {
             "max_waiting": settings.max_waiting_jobs,
             "max_waiting_s": settings.max_waiting_s,
@@ -99,6 +103,27 @@ class VideoService:
         request = _sized(draft, prepared)
         warnings = (*prepared.warnings, *advice(request, profile))
         return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
+
+    async def remix(self, video_id: str, prompt: str, owner: str = "") -> Job:
+        """Queue a video's picture and parameters again, its seed included, with another prompt.
+
+        Raises:
+            VideoNotFound: there is no such video. VideoExpired: its picture is no longer kept.
+            InvalidPrompt, ModelNotFound, DoesNotFit, RateLimited, ServerOverloaded, StorageUnavailable: as `submit`.
+        """
+        source = await self.retrieve(video_id)
+        self._profile(source.model)
+        request = reworded(source.request, prompt)
+        return await asyncio.to_thread(self._enqueue_again, source, request, owner)
+
+    def _enqueue_again(self, source: Job, request: VideoRequest, owner: str) -> Job:
+        try:
+            png = b"".join(self._pictures.read(source.picture_key))
+        except FileNotFoundError:
+            message = "The picture of this video is no longer kept; submit it again with POST /v1/videos."
+            raise VideoExpired(message, param="video_id") from None
+        prepared = Prepared(png, request.width, request.height, source.source_size, source.warnings)
+        return self._enqueue(request, prepared, source.warnings, owner, remixed_from=source.id)
 
     async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
@@ -138,7 +163,14 @@ class VideoService:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+    def _enqueue(
+        self,
+        request: VideoRequest,
+        prepared: Prepared,
+        warnings: tuple[str, ...],
+        owner: str,
+        remixed_from: str | None = None,
+    ) -> Job:
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -150,6 +182,7 @@ class VideoService:
             estimates=placement.seconds,
             owner=owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
+            remixed_from=remixed_from,
         )
         job = self._store.insert(new, **self._bounds)
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
@@ -176,6 +209,15 @@ class VideoService:
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
 
+    def model_named(self, name: str) -> str:
+        """The model of that name, or of that place on the hub.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        found = [pool.profile.name for pool in self._pools if name in (pool.profile.name, pool.model)]
+        return found[0] if found else self._profile(name).name
+
     async def retrieve(self, video_id: str) -> Job:
         _check_id(video_id)
         return await asyncio.to_thread(self._store.get, video_id)
@@ -185,6 +227,47 @@ class VideoService:
         if job.status != JobStatus.QUEUED:
             return None
         return await asyncio.to_thread(self._store.queue_position, job.id)
+
+    async def standing(self, video_id: str) -> Standing:
+        """Where a video stands now, as far as it changes while it is made."""
+        _check_id(video_id)
+        found = await asyncio.to_thread(self._store.standings, [video_id])
+        if video_id not in found:
+            raise VideoNotFound
+        return found[video_id]
+
+    def follow(self, standing: Standing) -> AsyncIterator[Standing]:
+        """Where the video stands, from `standing` on whenever that changes, up to its end.
+
+        Raises:
+            ServerOverloaded: too many follow already; at once. VideoNotFound: it was deleted; later.
+        """
+        if not standing.status.ended:
+            self._feed.check_room()
+        return self._feed.follow(standing)
+
+    def check_room_to_follow(self) -> None:
+        """Raises ServerOverloaded where as many follow their videos, or wait for them, as may."""
+        self._feed.check_room()
+
+    async def until_ended(self, video_id: str) -> Job:
+        """The job once it has ended.
+
+        Raises:
+            VideoNotFound: it was deleted before.
+        """
+        async for _ in self._feed.follow(await self.standing(video_id)):
+            pass
+        return await self.retrieve(video_id)
+
+    def abandon(self, video_id: str) -> None:
+        """Cancel what nobody waits for any more; blocks. A job that has ended, or is gone, is no error."""
+        try:
+            job = self._store.cancel(video_id)
+        except I2VError as error:
+            logger.info("not cancelled: %s", error.message, extra={"job": video_id})
+        else:
+            self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
 
     async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
         """One page of jobs, and whether more follow."""
@@ -228,7 +311,7 @@ class VideoService:
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
     async def content(self, video_id: str, variant: str) -> Content:
-        """Where the bytes of `variant` (video, thumbnail or recipe) are.
+        """Where the bytes of `variant` (video, thumbnail, spritesheet or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
@@ -251,6 +334,10 @@ class VideoService:
             raise VideoExpired from None
         media_type = MEDIA_TYPES.get(variant) or ENCODERS[job.request.format].media_type
         return Content(key, media_type, size, etag=f'"{job.id}.{job.attempt}.{variant}"')
+
+    async def roster(self) -> Roster:
+        """Every pool as it is now, and all that waits."""
+        return await asyncio.to_thread(roster, self._store, self._pools, self._placeable)
 
     async def not_ready(self) -> list[str]:
         """Why the service cannot take work now, one sentence a reason; empty when it can."""

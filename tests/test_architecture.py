@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 # Top to bottom: a room imports only rooms above it, or of its own name.
 ORDER = [
     "errors",
+    "addresses",
+    "remote_picture",
     "scheduling",
     "metrics",
     "presets",
@@ -46,12 +48,15 @@ ORDER = [
     "placing",
     "sizing",
     "quoting",
+    "roster",
+    "feed",
     "service",
     "gauges",
     "http",
     "client",
     "doctor",
     "clip_options",
+    "overview",
     "cli",
     "testing",
 ]

@@ -11,9 +11,13 @@ from starlette.types import ASGIApp
 from serving.http import errors
 from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
+from serving.http.hugging_face import hugging_face_router
 from serving.http.measurement import Measured
+from serving.http.pools import pools_router
+from serving.http.predict import predict_router
 from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
+from serving.remote_picture import RemotePictures
 from serving.service import VideoService
 from serving.settings import Settings
 
@@ -40,8 +44,12 @@ def create_app(
         redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
-    app.include_router(videos_router(service, settings))
+    fetch = RemotePictures().fetch if settings.picture_urls else None
+    app.include_router(videos_router(service, settings, fetch))
+    app.include_router(predict_router(service, settings, fetch))
+    app.include_router(hugging_face_router(service, settings, fetch))
     app.include_router(catalog_router(service))
+    app.include_router(pools_router(service))
     app.include_router(exposition_router(expose))
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving.jobs.job import Job, JobStatus
+from serving.jobs.standing import Standing
 
 POLL_MS = (500, 10_000)
 
@@ -48,6 +49,22 @@ class Video(BaseModel):
     metadata: dict[str, str]
 
 
+class VideoEvent(BaseModel):
+    """What changes about a video while it is made: the data of each event."""
+
+    id: str
+    object: str = "video.event"
+    status: JobStatus
+    progress: int
+    stage: str | None
+    step: int
+    steps: int
+    queue_position: int | None
+    eta_s: float | None
+    attempt: int
+    error: VideoError | None
+
+
 class VideoList(BaseModel):
     """One page of videos."""
 
@@ -70,9 +87,6 @@ def video(job: Job, queue_position: int | None = None) -> Video:
     """`job` as the wire's Video; `queue_position` is 1 for the job that goes next."""
     request = job.request
     result = job.result or {}
-    error = None
-    if job.status == JobStatus.FAILED:
-        error = VideoError(code=job.error_code or "server_error", message=job.error_message or "")
     return Video(
         id=job.id,
         model=job.model,
@@ -85,7 +99,7 @@ def video(job: Job, queue_position: int | None = None) -> Video:
         seconds=f"{request.duration_s:g}",
         prompt=request.prompt,
         remixed_from_video_id=job.remixed_from,
-        error=error,
+        error=_error(job),
         stage=job.stage,
         step=job.step,
         steps=job.steps,
@@ -100,7 +114,28 @@ def video(job: Job, queue_position: int | None = None) -> Video:
     )
 
 
-def eta_s(job: Job) -> float | None:
+def video_event(standing: Standing) -> VideoEvent:
+    return VideoEvent(
+        id=standing.id,
+        status=standing.status,
+        progress=standing.progress,
+        stage=standing.stage,
+        step=standing.step,
+        steps=standing.steps,
+        queue_position=standing.queue_position,
+        eta_s=eta_s(standing),
+        attempt=standing.attempt,
+        error=_error(standing),
+    )
+
+
+def _error(job: Job | Standing) -> VideoError | None:
+    if job.status != JobStatus.FAILED:
+        return None
+    return VideoError(code=job.error_code or "server_error", message=job.error_message or "")
+
+
+def eta_s(job: Job | Standing) -> float | None:
     """Seconds a running job still needs, by its own pace; None before it has one, and after the end."""
     if job.status != JobStatus.IN_PROGRESS or job.started_at is None or job.progress < 5:
         return None

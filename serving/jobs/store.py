@@ -23,6 +23,7 @@ from serving.jobs import (
     listing,
     outlook,
     roll,
+    standing,
     transitions,
 )
 from serving.jobs.admission import Bounds
@@ -34,6 +35,7 @@ from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.line import Turns
 from serving.jobs.outlook import Outlook
+from serving.jobs.standing import Standing
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
@@ -150,6 +152,10 @@ class JobStore:
         kept for the jobs only it can hold, and no job came after this moment.
         """
         return self._database.read(lambda c: listing.queue_position(c, job_id))
+
+    def standings(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Where these jobs stand, by id; those that there are. One look, however many they are."""
+        return self._database.read(lambda c: standing.standings(c, ids))
 
     def backlog(self) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""

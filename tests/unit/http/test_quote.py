@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from hands import URL, Api, picture
+from hands import URL, Api, listening, picture
 from typer.testing import CliRunner
 
 from serving.cli import app
@@ -184,25 +180,13 @@ def test_the_schema_has_the_body_and_the_answer(api: Api) -> None:
     operation = schema["paths"][QUOTE]["post"]
     body = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(body["required"]) == {"prompt"}
-    assert set(body["properties"]) == {*VideoParameters.model_fields, "input_reference"}
+    assert {*body["properties"], "metadata"} == {*VideoParameters.model_fields, "input_reference"}
+    assert list(body["patternProperties"]) == [r"^metadata\[[^\]]+\]$"]
+    assert body["properties"]["num_frames"]["type"] == "integer"
     assert "VideoQuote" in json.dumps(operation["responses"]["200"])
 
 
 # The command.
-
-
-@contextmanager
-def listening(api: Api) -> Iterator[str]:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(api.http.app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def command(api: Api, folder: Path, *options: str) -> Any:
