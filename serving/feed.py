@@ -80,12 +80,14 @@ class Feed:
         while True:
             with self._lock:
                 listeners = list(self._listeners)
-                self._metrics.set(FOLLOWERS, len(listeners))
                 if not listeners:
                     self._thread = None
-                    return
+            if not listeners:
+                self._metrics.set(FOLLOWERS, 0)
+                return
             began = time.perf_counter()
             try:
+                self._metrics.set(FOLLOWERS, len(listeners))
                 found = self._store.standings({listener.known.id for listener in listeners})
             except I2VError as error:
                 logger.warning("followers have to wait: %s", error.message)

@@ -60,4 +60,5 @@ await refused(404, 'video_not_found', null, () => client.videos.retrieve('video_
 await refused(409, 'video_failed', null, () => client.videos.downloadContent(remix.id));
 
 for (const id of ids) assert.ok((await client.videos.delete(id)).deleted);
-console.log(JSON.stringify({ version: require('openai/package.json').version }));
+const { version } = JSON.parse(readFileSync(`${folder}/node_modules/openai/package.json`));
+console.log(JSON.stringify({ version }));

@@ -13,7 +13,7 @@ payload = {
     "data": [
         {"name": "input.jpg", "data": f"data:image/jpeg;base64,{image_data}"},
         "a person slowly turning around",
-        "512p",
+        "256p",
         8,
         8,
         4,

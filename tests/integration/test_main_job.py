@@ -132,7 +132,7 @@ def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
 
 def test_events_through_serve_s_proxy(http: httpx.Client) -> None:
     """As they happen, with their end; and a client that waits and goes away is noticed."""
-    video = submit(http, num_inference_steps=20)
+    video = submit(http, num_inference_steps=8)
     with http.stream("GET", f"/v1/videos/{video}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         data = (line.removeprefix("data: ") for line in stream.iter_lines() if line.startswith("data: "))
