@@ -84,6 +84,16 @@ def test_a_picture_comes_from_the_checked_address_under_its_own_name(site: Site)
     assert site.resolved == [("pictures.example", site.port)]  # once: a second answer could be another address
 
 
+def test_no_proxy_of_the_environment_is_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would resolve the name anew."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    site.server.answers["/"] = Handler.say
+    assert site.fetch(site.url()) == PICTURE
+
+
 def test_the_name_is_in_the_handshake(site: Site) -> None:
     """And whoever has no certificate for it is not believed."""
     names: list[str | None] = []
