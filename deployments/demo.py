@@ -12,8 +12,9 @@ from rich.table import Table
 
 import serving
 from deployments.child import ChildService
-from serving.cli import AsJson, err, fail, generate_at, out
+from serving.cli import generate_at
 from serving.client import ApiError, Client
+from serving.console import AsJson, err, fail, out
 from serving.presets import BUILTIN
 
 PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"

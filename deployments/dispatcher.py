@@ -15,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
+from deployments.couriering import Couriering
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
@@ -61,9 +62,13 @@ class Dispatcher:
         self._loops.append(asyncio.get_running_loop().create_task(self._size()))
         self._reaper = Reaper(self._store, wiring.pictures(), wiring.outputs(), wiring.job_logs(), policy)
         self._loops.append(asyncio.get_running_loop().create_task(self._reap()))
+        courier = wiring.courier(self._store, self._metrics)
+        self._couriering = None if courier is None else Couriering(courier)
 
     async def check_health(self) -> None:
         self._beat.check()
+        if self._couriering is not None:
+            self._couriering.check()
         if any(loop.done() for loop in self._loops):
             raise RuntimeError("a loop has stopped")
 

@@ -1,4 +1,4 @@
-"""The `i2v` command, a client of the HTTP API: generate, quote, status, pools; doctor, calibrate. No Ray here."""
+"""The `i2v` command, a client of the HTTP API: generate, quote, status, pools; doctor, calibrate, keys. No Ray here."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from typing import Annotated, Any
 import stamina
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from serving.client import ApiError, Client, Quote, Video
 from serving.clip_options import Fields, asks_for_a_clip
+from serving.console import AsJson, err, fail, out
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
+from serving.key_commands import keys
 from serving.overview import pools_table, videos_table
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
-out = Console()
-err = Console(stderr=True, highlight=False)
+app.add_typer(keys, name="keys")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Picture = Annotated[Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)]
 Prompt = Annotated[str, typer.Argument(help="What should move, and how, in English.")]
 Server = Annotated[str | None, typer.Option(help="The service's address; I2V_SERVER, else this machine.")]
@@ -44,6 +43,11 @@ stamina.instrumentation.set_on_retry_hooks([])
 
 def default_server() -> str:
     return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
+
+
+def connect(server: str | None) -> Client:
+    """To `server` or the default one, with the key in I2V_API_KEY."""
+    return Client(server or default_server(), os.environ.get("I2V_API_KEY"))
 
 
 @app.command()
@@ -76,7 +80,7 @@ def generate(
         if local:
             result = _generate_here(picture, fields, path, model)
         else:
-            with Client(server or default_server()) as client:
+            with connect(server) as client:
                 result = generate_at(client, picture, fields, path)
     except (ApiError, I2VError) as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -100,7 +104,7 @@ def quote(
 ) -> None:
     """Say what a clip of PICTURE and PROMPT would cost, where it would run, and when; nothing is queued."""
     try:
-        with Client(server or default_server()) as client:
+        with connect(server) as client:
             found = client.quote(picture, {"prompt": prompt, **fields})
     except ApiError as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -120,7 +124,7 @@ def status(
 ) -> None:
     """Say whether a service can take work, what waits, and how its newest videos are; exit code 1 if it cannot."""
     try:
-        with Client(server or default_server()) as client:
+        with connect(server) as client:
             reason, queue, videos = client.not_ready(), client.pools()["queue"], client.newest(limit)
     except ApiError as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -139,7 +143,7 @@ def status(
 def pools(server: Server = None, as_json: AsJson = False) -> None:
     """Show a service's pools: their cards, what these do now, and which clips they can hold."""
     try:
-        with Client(server or default_server()) as client:
+        with connect(server) as client:
             found = client.pools()
     except ApiError as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -212,15 +216,6 @@ def generate_at(client: Client, picture: Path, fields: dict[str, Any], path: Pat
         raise ApiError(f"{video['id']}: {video['error']['message']}", code=video["error"]["code"])
     client.download(video["id"], path)
     return {**video, "path": str(path)}
-
-
-def fail(message: str, *, code: str, param: str | None, as_json: bool) -> typer.Exit:
-    """Print one error, and give the exit to raise."""
-    if as_json:
-        out.print_json(json.dumps({"error": {"message": message, "code": code, "param": param}}))
-    else:
-        err.print(f"[red]error[/] {escape(message)}", soft_wrap=True)
-    return typer.Exit(1)
 
 
 def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ I2VError
 │   ├── InvalidDataUrl
 │   ├── UrlNotAllowed             fetching pictures by URL is off, or not from there
 │   └── ImageFetchFailed          the picture's URL gave no picture
+├── InvalidApiKey (401)
 ├── NotFound (404)
 │   ├── VideoNotFound
 │   └── ModelNotFound
@@ -19,6 +20,7 @@ I2VError
 ├── RequestTimedOut (408)
 ├── Conflict (409)
 │   ├── VideoNotReady, VideoFailed
+│   ├── SubmissionInFlight        the same submission is being looked at
 │   └── NotCancellable
 ├── VideoExpired (410)
 ├── RequestTooLarge (413)
@@ -26,6 +28,7 @@ I2VError
 │   ├── UnsupportedContentType
 │   └── UnsupportedImageFormat
 ├── RangeNotSatisfiable (416)
+├── IdempotencyKeyReused (422)
 ├── RateLimited (429)             one owner has too much work waiting
 ├── ServiceUnavailable (503)
 │   ├── ServerOverloaded          the queue is full
@@ -161,6 +164,12 @@ class ImageFetchFailed(BadRequest):
     code = "image_fetch_failed"
 
 
+class InvalidApiKey(I2VError):
+    """Send a key that this service knows: Authorization: Bearer KEY."""
+
+    code, status = "invalid_api_key", 401
+
+
 class NotFound(I2VError):
     """There is nothing at this address."""
 
@@ -215,6 +224,12 @@ class NotCancellable(Conflict):
     code = "not_cancellable"
 
 
+class SubmissionInFlight(Conflict):
+    """The same submission is in flight; try again later."""
+
+    code = "submission_in_flight"
+
+
 class VideoExpired(I2VError):
     """The video has expired and its content was removed."""
 
@@ -247,6 +262,12 @@ class RangeNotSatisfiable(I2VError):
     """The requested range lies outside the content."""
 
     code, status = "range_not_satisfiable", 416
+
+
+class IdempotencyKeyReused(I2VError):
+    """This Idempotency-Key belongs to another submission."""
+
+    code, status = "idempotency_key_reused", 422
 
 
 class RateLimited(I2VError):

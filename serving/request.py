@@ -49,6 +49,7 @@ class VideoParameters(BaseModel):
     format: Format | None = Field(None, description="mp4 (default), webm or gif.")
     priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
     deadline: float | None = Field(None, description="Seconds from now within which the clip is wanted.")
+    webhook_url: str | None = Field(None, description="Where the video's end is told, signed; http or https.")
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=METADATA_ENTRIES)] | None = Field(
         None, description="Up to 16 notes of your own, returned with the video."
     )

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from serving.encoding import ENCODERS
@@ -26,8 +27,11 @@ from serving.errors import (
 )
 from serving.feed import Feed
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
+from serving.jobs.listing import Place
 from serving.jobs.standing import Standing
 from serving.jobs.store import JobStore
+from serving.jobs.submissions import Repetition
+from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -35,11 +39,13 @@ from serving.preprocessing import FIELD, Prepared
 from serving.presets import ModelProfile
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
+from serving.repetition import fingerprint_of, once
 from serving.request import VideoParameters, VideoRequest, advice, choices, resolve, reworded
 from serving.roster import Roster, roster
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
@@ -77,55 +83,68 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
         self._feed = Feed(store, metrics)
-        self._bounds: dict[str, Any] = {
-            "max_waiting": settings.max_waiting_jobs,
-            "max_waiting_s": settings.max_waiting_s,
-            "max_owner_s": settings.max_owner_s,
-        }
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
+    async def submit(
+        self, parameters: VideoParameters, picture: bytes, caller: Caller, repetition: Repetition | None = None
+    ) -> Job:
         """Check everything, then queue; after an error nothing is queued.
 
         Args:
-            owner: whose share of the cards it uses.
+            repetition: how it says that it may have been sent before; the answer may then be the job of before.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
+            IdempotencyKeyReused, SubmissionInFlight: another submission of the caller's is.
             RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
-        profile = self._profile(parameters.model)
-        draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
-        prepared = await self._prepare(picture, parameters, profile)
-        request = _sized(draft, prepared)
-        warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
 
-    async def remix(self, video_id: str, prompt: str, owner: str = "") -> Job:
+        async def accept(submission: str | None) -> Job:
+            profile = self._profile(parameters.model)
+            draft = self._resolved(parameters, profile)
+            prepared = await self._prepare(picture, parameters, profile)
+            request = _sized(draft, prepared)
+            warnings = (*prepared.warnings, *advice(request, profile))
+            also = {"submission": submission, "webhook_url": parameters.webhook_url}
+            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, also)
+
+        mark = partial(fingerprint_of, parameters, picture)
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    async def remix(self, video_id: str, prompt: str, caller: Caller, repetition: Repetition | None = None) -> Job:
         """Queue a video's picture and parameters again, its seed included, with another prompt.
 
         Raises:
-            VideoNotFound: there is no such video. VideoExpired: its picture is no longer kept.
-            InvalidPrompt, ModelNotFound, DoesNotFit, RateLimited, ServerOverloaded, StorageUnavailable: as `submit`.
+            VideoNotFound: the caller has no such video. VideoExpired: its picture is no longer kept.
+            InvalidPrompt, ModelNotFound, DoesNotFit, and what `submit` raises for a repetition or a full queue.
         """
-        source = await self.retrieve(video_id)
-        self._profile(source.model)
-        request = reworded(source.request, prompt)
-        return await asyncio.to_thread(self._enqueue_again, source, request, owner)
 
-    def _enqueue_again(self, source: Job, request: VideoRequest, owner: str) -> Job:
+        async def accept(submission: str | None) -> Job:
+            source = await self.retrieve(video_id, caller)
+            self._profile(source.model)
+            request = reworded(source.request, prompt)
+            also = {"submission": submission, "remixed_from": source.id}
+            return await asyncio.to_thread(self._enqueue_again, source, request, caller, also)
+
+        mark = partial(fingerprint_of, VideoParameters(prompt=prompt), b"remix of " + video_id.encode())
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    def _enqueue_again(self, source: Job, request: VideoRequest, caller: Caller, also: Mapping[str, Any]) -> Job:
         try:
             png = b"".join(self._pictures.read(source.picture_key))
         except FileNotFoundError:
             message = "The picture of this video is no longer kept; submit it again with POST /v1/videos."
             raise VideoExpired(message, param="video_id") from None
         prepared = Prepared(png, request.width, request.height, source.source_size, source.warnings)
-        return self._enqueue(request, prepared, source.warnings, owner, remixed_from=source.id)
+        return self._enqueue(request, prepared, source.warnings, caller, also)
 
-    async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
+    async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
 
         Args:
@@ -136,7 +155,7 @@ class VideoService:
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
         profile = self._profile(parameters.model)
-        request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        request = self._resolved(parameters, profile)
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
             request, about = _sized(request, prepared), prepared.warnings
@@ -145,19 +164,19 @@ class VideoService:
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
             about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), caller)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], caller: Caller) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
             self._check_cards(placement)
             self._check_disk()
-            self._store.check_room(owner, **self._bounds)
+            self._store.check_room(caller.owner, **self._bounds(caller))
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
-        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+        return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
@@ -168,9 +187,10 @@ class VideoService:
         request: VideoRequest,
         prepared: Prepared,
         warnings: tuple[str, ...],
-        owner: str,
-        remixed_from: str | None = None,
+        caller: Caller,
+        also: Mapping[str, Any],
     ) -> Job:
+        """`also`: further fields of the new job."""
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -180,14 +200,22 @@ class VideoService:
             source_size=prepared.source_size,
             warnings=warnings,
             estimates=placement.seconds,
-            owner=owner,
+            owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
-            remixed_from=remixed_from,
+            **also,
         )
-        job = self._store.insert(new, **self._bounds)
+        job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _bounds(self, caller: Caller) -> dict[str, Any]:
+        return {
+            "max_waiting": self._settings.max_waiting_jobs,
+            "max_waiting_s": self._settings.max_waiting_s,
+            "max_owner_s": self._settings.max_owner_s,
+            "max_owner_day_s": caller.daily_gpu_s,
+        }
 
     def _check_cards(self, placement: Placement) -> None:
         if self._placeable.given_up(placement):
@@ -218,23 +246,40 @@ class VideoService:
         found = [pool.profile.name for pool in self._pools if name in (pool.profile.name, pool.model)]
         return found[0] if found else self._profile(name).name
 
-    async def retrieve(self, video_id: str) -> Job:
-        _check_id(video_id)
-        return await asyncio.to_thread(self._store.get, video_id)
+    def _resolved(self, parameters: VideoParameters, profile: ModelProfile) -> VideoRequest:
+        if parameters.webhook_url is not None:
+            check_url(parameters.webhook_url, self._settings)
+        return resolve(parameters, profile, seed=secrets.randbelow(2**32))
 
-    async def queue_position(self, job: Job) -> int | None:
-        """Its place in line, 1 for the next; None once it has left the queue."""
+    async def retrieve(self, video_id: str, caller: Caller) -> Job:
+        """The caller's own video; another's is as unknown as one that never was.
+
+        Raises:
+            VideoNotFound.
+        """
+        _check_id(video_id)
+        job = await asyncio.to_thread(self._store.get, video_id)
+        if job.owner != caller.owner:
+            raise VideoNotFound
+        return job
+
+    async def place(self, job: Job) -> Place | None:
+        """Its place in line; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.queue_position, job.id)
+        return await asyncio.to_thread(self._store.place, job.id)
 
-    async def standing(self, video_id: str) -> Standing:
-        """Where a video stands now, as far as it changes while it is made."""
+    async def standing(self, video_id: str, caller: Caller) -> Standing:
+        """Where the caller's video stands now, as far as it changes while it is made.
+
+        Raises:
+            VideoNotFound.
+        """
         _check_id(video_id)
-        found = await asyncio.to_thread(self._store.standings, [video_id])
-        if video_id not in found:
+        found = (await asyncio.to_thread(self._store.standings, [video_id])).get(video_id)
+        if found is None or found.owner != caller.owner:
             raise VideoNotFound
-        return found[video_id]
+        return found
 
     def follow(self, standing: Standing) -> AsyncIterator[Standing]:
         """Where the video stands, from `standing` on whenever that changes, up to its end.
@@ -250,15 +295,15 @@ class VideoService:
         """Raises ServerOverloaded where as many follow their videos, or wait for them, as may."""
         self._feed.check_room()
 
-    async def until_ended(self, video_id: str) -> Job:
-        """The job once it has ended.
+    async def until_ended(self, video_id: str, caller: Caller) -> Job:
+        """The caller's job once it has ended.
 
         Raises:
             VideoNotFound: it was deleted before.
         """
-        async for _ in self._feed.follow(await self.standing(video_id)):
+        async for _ in self._feed.follow(await self.standing(video_id, caller)):
             pass
-        return await self.retrieve(video_id)
+        return await self.retrieve(video_id, caller)
 
     def abandon(self, video_id: str) -> None:
         """Cancel what nobody waits for any more; blocks. A job that has ended, or is gone, is no error."""
@@ -269,24 +314,26 @@ class VideoService:
         else:
             self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
 
-    async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
-        """One page of jobs, and whether more follow."""
+    async def list_videos(
+        self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
+    ) -> tuple[Sequence[Job], bool]:
+        """One page of the caller's jobs, and whether more follow."""
         if not 1 <= limit <= 100:
             raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
         if after is not None:
             _check_id(after, param="after")
-        return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
+        return await asyncio.to_thread(self._store.list, after, limit, newest_first, caller.owner)
 
-    async def cancel(self, video_id: str) -> Job:
-        _check_id(video_id)
+    async def cancel(self, video_id: str, caller: Caller) -> Job:
+        await self.retrieve(video_id, caller)
         job = await asyncio.to_thread(self._store.cancel, video_id)
         self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
         return job
 
-    async def delete(self, video_id: str) -> Job:
+    async def delete(self, video_id: str, caller: Caller) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        found = await self.retrieve(video_id)
+        found = await self.retrieve(video_id, caller)
         before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
@@ -310,13 +357,13 @@ class VideoService:
         self._metrics.add(CANCELS, status=was)
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
-    async def content(self, video_id: str, variant: str) -> Content:
+    async def content(self, video_id: str, variant: str, caller: Caller) -> Content:
         """Where the bytes of `variant` (video, thumbnail, spritesheet or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
         """
-        job = await self.retrieve(video_id)
+        job = await self.retrieve(video_id, caller)
         if job.status == JobStatus.FAILED:
             raise VideoFailed(f"The video's job failed: {job.error_message}")
         if job.status != JobStatus.COMPLETED:

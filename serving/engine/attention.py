@@ -41,7 +41,7 @@ class FeedForward:
         tokens = TOKENS if h.is_cuda else CPU_TOKENS
         for begin in range(0, len(h), tokens):
             part = normed[begin : begin + tokens]
-            h[begin : begin + tokens].addmm_(kernels.geglu(functional.linear(part, self._into), self._bias), self._out)
+            h[begin : begin + tokens].addmm_(kernels.geglu(part, self._into, self._bias), self._out)
 
 
 TOKENS = 65_536

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from serving.http import errors
+from serving.http.auth import Guard
 from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
+from serving.http.health import health_router
 from serving.http.hugging_face import hugging_face_router
 from serving.http.measurement import Measured
 from serving.http.pools import pools_router
@@ -44,12 +46,17 @@ def create_app(
         redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
-    fetch = RemotePictures().fetch if settings.picture_urls else None
-    app.include_router(videos_router(service, settings, fetch))
-    app.include_router(predict_router(service, settings, fetch))
-    app.include_router(hugging_face_router(service, settings, fetch))
-    app.include_router(catalog_router(service))
-    app.include_router(pools_router(service))
+    app.include_router(health_router(service))
     app.include_router(exposition_router(expose))
+    guarded = [Depends(Guard(service.keyring))]
+    fetch = RemotePictures().fetch if settings.picture_urls else None
+    for router in (
+        videos_router(service, settings, fetch),
+        predict_router(service, settings, fetch),
+        hugging_face_router(service, settings, fetch),
+        catalog_router(service),
+        pools_router(service),
+    ):
+        app.include_router(router, dependencies=guarded)
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serving.errors import InvalidParameter, InvalidRequest, MissingImage, UnsupportedContentType
+from serving.http.auth import Asking
 from serving.http.content import content_response
 from serving.http.references import from_base64, picture_of
 from serving.http.submission import content_kind, json_object, read_body, video_parameters
@@ -32,7 +33,7 @@ def hugging_face_router(service: VideoService, settings: Settings, fetch: Fetch 
         responses={200: {"description": "The video.", "content": {"video/*": {}, "image/gif": {}}}},
         summary="Hugging Face's image-to-video: answers with the video's bytes",
     )
-    async def generate(request: Request, name: str) -> Response:
+    async def generate(request: Request, name: str, caller: Asking) -> Response:
         """JSON, or the picture's bytes alone, with parameters in the query. `x-video-id` names the video.
 
         A client that goes away before the end cancels its video.
@@ -49,8 +50,8 @@ def hugging_face_router(service: VideoService, settings: Settings, fetch: Fetch 
         picture = await _picture(inputs, fetch) if isinstance(inputs, str) else inputs
         if not picture:
             raise MissingImage("inputs: send the picture as base64 in inputs, or its bytes alone.", param="inputs")
-        job = await finished_video(service, request, parameters, picture)
-        response = await content_response(request, await service.content(job.id, "video"), service.outputs)
+        job = await finished_video(service, request, caller, parameters, picture)
+        response = await content_response(request, await service.content(job.id, "video", caller), service.outputs)
         response.headers["x-video-id"] = job.id
         return response
 

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving.jobs.job import Job, JobStatus
+from serving.jobs.listing import Place
 from serving.jobs.standing import Standing
 
-POLL_MS = (500, 10_000)
+POLL_MS = (500, 30_000)
 
 
 class VideoError(BaseModel):
@@ -143,11 +144,17 @@ def eta_s(job: Job | Standing) -> float | None:
     return round(elapsed * (100 - job.progress) / job.progress, 1)
 
 
-def poll_after_ms(job: Job) -> int:
-    """When to ask again, milliseconds: a tenth of what the job is expected to take, within half a second and ten."""
-    remaining_s = eta_s(job)
-    expected_s = job.estimate_s if remaining_s is None else remaining_s
-    return int(min(max(expected_s * 100, POLL_MS[0]), POLL_MS[1]))
+def poll_after_ms(job: Job, place: Place | None = None) -> int:
+    """When to ask again, milliseconds: a tenth of what is expected to be left, within half a second and thirty.
+
+    So a finished clip is found with little delay, compared with what it took, in a few dozen requests. What is left is
+    the wait in line and the card's expected seconds; once the job has a pace of its own, by that.
+    """
+    left_s = eta_s(job)
+    if left_s is None:
+        estimate_s = job.estimate_s if job.pool is None else job.estimates.get(job.pool, job.estimate_s)
+        left_s = estimate_s + (0.0 if place is None else place.wait_s)
+    return int(min(max(left_s * 100, POLL_MS[0]), POLL_MS[1]))
 
 
 def _whole(moment: float | None) -> int | None:

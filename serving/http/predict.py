@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from serving.errors import InvalidRequest, MissingImage, UnsupportedContentType
+from serving.http.auth import Asking
 from serving.http.objects import Video, video
 from serving.http.references import picture_of
 from serving.http.submission import content_kind, json_object, read_body, video_parameters
@@ -37,7 +38,7 @@ def predict_router(service: VideoService, settings: Settings, fetch: Fetch | Non
     router = APIRouter(tags=["other wires"])
 
     @router.post("/api/predict", openapi_extra={"requestBody": _schema()}, summary="The Gradio-style call: waits")
-    async def predict(request: Request) -> Prediction:
+    async def predict(request: Request, caller: Asking) -> Prediction:
         """`data` holds the picture, the prompt, and as many of the others as you like, in this order.
 
         A client that goes away before the end cancels its video.
@@ -47,7 +48,7 @@ def predict_router(service: VideoService, settings: Settings, fetch: Fetch | Non
             raise UnsupportedContentType("Send application/json.")
         body = await read_body(request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s)
         parameters, reference = _understood(json_object(body))
-        job = await finished_video(service, request, parameters, await picture_of(reference, fetch))
+        job = await finished_video(service, request, caller, parameters, await picture_of(reference, fetch))
         at = request.url_for("content", video_id=job.id)
         url = str(at) if settings.public_url is None else settings.public_url + at.path
         return Prediction(data=(url, video(job)), duration=round(time.monotonic() - began, 3))

@@ -8,11 +8,14 @@ from fastapi import Request
 
 from serving.errors import I2VError, RequestTimedOut, ServerFault, VideoFailed
 from serving.jobs.job import Job, JobStatus
+from serving.keyring import Caller
 from serving.request import VideoParameters
 from serving.service import VideoService
 
 
-async def finished_video(service: VideoService, request: Request, parameters: VideoParameters, picture: bytes) -> Job:
+async def finished_video(
+    service: VideoService, request: Request, caller: Caller, parameters: VideoParameters, picture: bytes
+) -> Job:
     """Submit, and wait for as long as it takes; a client that goes away before the end cancels the job.
 
     The job is as durable as any other: where this process dies, it goes on, and can be found in the list.
@@ -23,8 +26,8 @@ async def finished_video(service: VideoService, request: Request, parameters: Vi
         Whatever `submit` raises.
     """
     service.check_room_to_follow()
-    job = await service.submit(parameters, picture)
-    ending = asyncio.ensure_future(service.until_ended(job.id))
+    job = await service.submit(parameters, picture, caller)
+    ending = asyncio.ensure_future(service.until_ended(job.id, caller))
     leaving = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((ending, leaving), return_when=asyncio.FIRST_COMPLETED)

@@ -83,6 +83,10 @@ class NewJob:
     """Epoch seconds by which the clip is wanted."""
     warnings: tuple[str, ...] = ()
     remixed_from: str | None = None
+    webhook_url: str | None = None
+    """Where its end is told."""
+    submission: str | None = None
+    """The token of `submissions.Noted` that it was noted under."""
     id: str = field(default_factory=new_job_id)
 
     @property

@@ -17,7 +17,7 @@ from serving.jobs.job import JobStatus, Stage
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
 
-_COPIED = ("id", "stage", "progress", "step", "steps", "attempt", "started_at", "error_code", "error_message")
+_COPIED = ("id", "owner", "stage", "progress", "step", "steps", "attempt", "started_at", "error_code", "error_message")
 _COLUMNS = [jobs.c[name] for name in (*_COPIED, "status", "model", "queue", "rank", "seq")]
 
 
@@ -26,6 +26,7 @@ class Standing:
     """What changes about a job while it waits and is worked on; fields as in `Job`."""
 
     id: str
+    owner: str
     status: JobStatus
     stage: Stage | None
     progress: int
@@ -36,7 +37,7 @@ class Standing:
     error_code: str | None
     error_message: str | None
     queue_position: int | None
-    """As `JobStore.queue_position`."""
+    """As `Place.position`."""
 
 
 def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standing]:

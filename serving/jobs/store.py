@@ -23,6 +23,7 @@ from serving.jobs import (
     listing,
     outlook,
     roll,
+    spending,
     standing,
     transitions,
 )
@@ -33,9 +34,13 @@ from serving.jobs.database import Database
 from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
+from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
+from serving.jobs.listing import Place
+from serving.jobs.outbox import Outbox
 from serving.jobs.outlook import Outlook
 from serving.jobs.standing import Standing
+from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
@@ -66,6 +71,9 @@ class JobStore:
         self._database = database
         self._clock = database.clock
         self._turns = Turns()
+        self.keys = KeyStore(database)
+        self.submissions = SubmissionStore(database)
+        self.outbox = Outbox(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -88,6 +96,7 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> Job:
         """Accept a job; when this returns it is on disk. The same id again is the same job.
 
@@ -95,13 +104,15 @@ class JobStore:
             max_waiting: jobs that may wait.
             max_waiting_s: GPU seconds that may wait, each job on the fastest pool that can hold it.
             max_owner_s: the same, of this job's owner alone.
+            max_owner_day_s: GPU seconds the owner may have in a day (UTC), with what waits and what is in progress.
 
         Raises:
-            RateLimited: the owner has `max_owner_s` waiting already.
+            RateLimited: the owner has `max_owner_s` waiting already, or has used up its day.
             ServerOverloaded: as many jobs or GPU seconds wait already. Both say in how many seconds there may be
                 room again, by what waits and how many cards there are.
+            SubmissionInFlight: another has taken the place of its submission.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))
 
     def check_room(
@@ -111,14 +122,19 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> None:
         """Whether `insert` would take a job of `owner` now; writes nothing.
 
         Raises:
             RateLimited, ServerOverloaded: as `insert` would.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         self._database.read(lambda c: admission.check_room(c, self._clock, owner, bounds))
+
+    def spent_today(self) -> dict[str, float]:
+        """GPU seconds that the jobs of each owner that is a key have had today (UTC)."""
+        return self._database.read(lambda c: spending.today(c, self._clock))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -129,17 +145,18 @@ class JobStore:
         return self._database.read(lambda c: listing.get(c, job_id))
 
     def list(
-        self, after: str | None = None, limit: int = 20, newest_first: bool = True
+        self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
     ) -> tuple[tuple[Job, ...], bool]:
         """A page of jobs in order of acceptance, and whether there are more.
 
         Args:
             after: the last id of the page before; its job may have been deleted since.
+            owner: of this owner's jobs alone; None is of all.
 
         Raises:
             VideoNotFound: `after` is no job id.
         """
-        return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
+        return self._database.read(lambda c: listing.page(c, after, limit, newest_first, owner))
 
     def held_by(self, worker_prefix: str) -> tuple[Job, ...]:
         """The jobs in progress whose workers' names begin so."""
@@ -151,7 +168,12 @@ class JobStore:
         By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
         kept for the jobs only it can hold, and no job came after this moment.
         """
-        return self._database.read(lambda c: listing.queue_position(c, job_id))
+        place = self.place(job_id)
+        return None if place is None else place.position
+
+    def place(self, job_id: str) -> Place | None:
+        """Its `queue_position`, and in how many seconds its turn may come; None for a job that does not wait."""
+        return self._database.read(lambda c: listing.place(c, self._clock, job_id))
 
     def standings(self, ids: Collection[str]) -> dict[str, Standing]:
         """Where these jobs stand, by id; those that there are. One look, however many they are."""

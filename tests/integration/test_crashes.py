@@ -8,19 +8,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 from harness import PICTURE, Service, wait_for
+from receiver import Receiver
 
 from serving.client import Client, Video
 from serving.clip import probe
 
 STEPS = 6
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that loses one process after another, and is whole again after each test."""
-    service = Service(tmp_path_factory.mktemp("own"), I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5")
+    hooks = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "1"}
+    service = Service(tmp_path_factory.mktemp("own"), I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5", **hooks)
     service.start()
     yield service
     service.kill_everything()
@@ -76,6 +80,22 @@ def test_the_encoder_dies_around_publishing(own: Service, point: str, attempt: i
         video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4})
         wait_for(lambda: own.fault_taken(point), 90, own.console)
         assert_completed_once(own, client, video, attempt, left)
+
+
+def test_the_dispatcher_dies_between_a_webhook_and_its_note(own: Service) -> None:
+    with Receiver() as receiver, Client(own.url) as client:
+        own.arm("webhooks.sent", "kill")
+        video = client.submit(PICTURE, {"prompt": "pan left", "num_inference_steps": 4, "webhook_url": receiver.url})
+        wait_for(lambda: len(receiver.got) == 2, 90, own.console)
+        assert own.fault_taken("webhooks.sent")
+        assert_completed_once(own, client, video, attempt=1)
+    first, second = receiver.got
+    events = [
+        openai.OpenAI(api_key="none", webhook_secret=SECRET).webhooks.unwrap(g.body, g.headers) for g in receiver.got
+    ]
+    assert [event.type for event in events] == ["video.completed"] * 2
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert video["id"] in first.body
 
 
 def test_every_process_dies_in_mid_job(own: Service) -> None:

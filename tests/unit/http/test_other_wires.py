@@ -244,6 +244,19 @@ def test_a_video_that_never_comes(api: Api, path: str, body: Any, how: str, stat
 
 
 @pytest.mark.parametrize(("path", "body"), CALLS)
+def test_where_keys_are_asked_for(api: Api, path: str, body: Any) -> None:
+    key, token = api.store.keys.create("shop")
+    headers = {"authorization": f"Bearer {token}"}
+    assert api.http.post(path, json=body).status_code == 401
+    with finishing(api):
+        assert api.http.post(path, json=body, headers=headers).status_code == 200
+    job = only_job(api)
+    assert job.owner == key.id
+    url = f"/v1/videos/{job.id}/content"
+    assert (api.http.get(url).status_code, api.http.get(url, headers=headers).status_code) == (401, 200)
+
+
+@pytest.mark.parametrize(("path", "body"), CALLS)
 def test_where_too_many_wait_nothing_is_queued(api: Api, path: str, body: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed.Feed, "listeners", feed.MAX_LISTENERS)
     refused = api.http.post(path, json=body)

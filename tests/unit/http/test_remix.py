@@ -88,6 +88,22 @@ def test_refused(api: Api, body: Any, code: str, param: str | None) -> None:
     assert api.count() == 1
 
 
+def test_a_remix_that_is_sent_again_is_the_same_job(make_api: Callable[..., Api]) -> None:
+    api = make_api(max_waiting_jobs=20)
+    first, second = (api.submit()["id"] for _ in range(2))
+    sent = [(first, "a"), (first, "a"), (first, "b"), (second, "a")]
+    retried = {"x-stainless-retry-count": "1"}
+    ids = [
+        api.http.post(f"{URL}/{video_id}/remix", json={"prompt": prompt}, headers=retried).json()["id"]
+        for video_id, prompt in sent
+    ]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+    key = {"idempotency-key": "k"}
+    answers = [api.http.post(f"{URL}/{first}/remix", json={"prompt": prompt}, headers=key) for prompt in "aab"]
+    assert [answer.status_code for answer in answers] == [200, 200, 422]
+
+
 def test_an_unknown_video_and_a_full_queue(api: Api) -> None:
     unknown = remix(api, "video_" + "0" * 32, {"prompt": "p"})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "video_not_found")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from starlette.types import Message, Receive
 
 from serving.errors import RateLimited, RequestTimedOut
 from serving.http.errors import error_response
+from serving.http.objects import poll_after_ms
 from serving.http.submission import read_submission
+from serving.jobs.job import JobStatus
+from serving.jobs.listing import Place
 from serving.jobs.worker import Worker
 from serving.presets import BUILTIN, profile_for
 from serving.scheduling.calibration import unmeasured
@@ -83,9 +87,43 @@ def test_a_random_seed_is_reported_and_safe_in_javascript(api: Api) -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_polling_is_advised(api: Api) -> None:
-    response = api.http.post(URL, data=GOOD, files={"input_reference": picture()})
-    assert 500 <= int(response.headers["openai-poll-after-ms"]) <= 10_000
+def test_polling_is_advised_by_what_is_left(api: Api) -> None:
+    cost = profile_for(BUILTIN).cost
+    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(0.02, cost)))
+    job = api.store.get(api.submit()["id"])
+
+    def poll_ms() -> int:
+        return int(api.http.get(f"{URL}/{last}").headers["openai-poll-after-ms"])
+
+    last = job.id
+    assert poll_ms() == pytest.approx(job.estimate_s * 100, abs=1)
+    assert 500 < poll_ms() < 15_000
+    last = api.submit()["id"]
+    assert poll_ms() == pytest.approx(2 * job.estimate_s * 100, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "poll_ms"),
+    [
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, Place(1, 0.0), 4000),
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, Place(3, 60.0), 10_000),
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, Place(900, 36_000.0), 30_000),
+        ({"estimates": {"a": 1.0}, "estimate_s": 1.0}, Place(1, 0.0), 500),
+        # In progress, and no pace of its own yet: what it takes where it is.
+        ({"estimates": {"a": 40.0, "b": 80.0}, "estimate_s": 40.0, "pool": "b"}, None, 8000),
+    ],
+)
+def test_a_tenth_of_what_is_left(api: Api, changes: dict[str, Any], place: Place | None, poll_ms: int) -> None:
+    job = dataclasses.replace(api.store.get(api.submit()["id"]), **changes)
+    assert poll_after_ms(job, place) == poll_ms
+
+
+def test_a_running_job_is_polled_by_its_own_pace(api: Api) -> None:
+    job = api.store.get(api.submit()["id"])
+    running = {"status": JobStatus.IN_PROGRESS, "started_at": time.time() - 60, "pool": "default", "estimate_s": 1.0}
+    for progress, left_s in ((25, 180.0), (50, 60.0), (90, 6.7)):
+        found = poll_after_ms(dataclasses.replace(job, progress=progress, **running))
+        assert found == pytest.approx(left_s * 100, rel=0.2)
 
 
 MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] = [
@@ -261,7 +299,7 @@ def test_where_no_card_comes_any_more_nothing_is_taken(api: Api, monkeypatch: py
 
 def test_an_owner_s_bound_is_a_rate_limit() -> None:
     response = error_response(RateLimited(retry_after_s=7.4))
-    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "8")
     assert json.loads(response.body)["error"]["type"] == "rate_limit_error"
     assert json.loads(response.body)["error"]["code"] == "rate_limit_exceeded"
 
