@@ -154,6 +154,15 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
     )
 
 
+def reworded(request: VideoRequest, prompt: str) -> VideoRequest:
+    """The same with another prompt, its seed included.
+
+    Raises:
+        InvalidPrompt: the prompt is empty, too long, or not text.
+    """
+    return request.model_copy(update={"prompt": _text("prompt", prompt)})
+
+
 def frame_size(parameters: VideoParameters, profile: ModelProfile, picture: tuple[int, int]) -> tuple[int, int]:
     """The clip's (width, height) for a picture of (width, height) pixels, by size, aspect_ratio or the picture itself.
 

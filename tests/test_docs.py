@@ -74,6 +74,8 @@ COMMANDS = [
     "serve",
     "generate",
     "quote",
+    "status",
+    "pools",
     "prompts templates",
     "prompts write",
     "prompts lint",

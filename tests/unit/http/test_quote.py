@@ -232,7 +232,9 @@ def test_the_schema_has_the_body_and_the_answer(api: Api) -> None:
     operation = schema["paths"][QUOTE]["post"]
     body = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(body["required"]) == {"prompt"}
-    assert set(body["properties"]) == {*VideoParameters.model_fields, "input_reference"}
+    assert {*body["properties"], "metadata"} == {*VideoParameters.model_fields, "input_reference"}
+    assert list(body["patternProperties"]) == [r"^metadata\[[^\]]+\]$"]
+    assert body["properties"]["num_frames"]["type"] == "integer"
     assert "VideoQuote" in json.dumps(operation["responses"]["200"])
 
 
