@@ -23,6 +23,7 @@ from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
+from serving.scheduling.accelerations import counted
 from serving.scheduling.calibration import Observation
 from serving.scheduling.cards import recognise
 from serving.scheduling.cost import CostRow, seconds
@@ -39,7 +40,7 @@ class Rendered:
     frames: np.ndarray
     recipe: dict[str, Any]
     observation: Observation | None = None
-    """What it says of the card's speed; None where memory ran short on the way."""
+    """What it says of the card's speed; None where memory ran short on the way, or its work is not counted."""
 
 
 class Renderer:
@@ -132,8 +133,8 @@ class Renderer:
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
         recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
-        as_planned = clip.plan == plan.name
-        observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
+        tells = clip.plan == plan.name and counted(job.request.acceleration)
+        observation = Observation(job.request.shape, clip.timings, plan.sequential) if tells else None
         return Rendered(clip.frames, recipe, observation)
 
     def _expected_s(self, request: VideoRequest) -> float:
@@ -159,6 +160,7 @@ def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, flo
         card=model.card.name,
         dtype=model.source.dtype,
         kernels=model.source.kernels,
+        scheduler=model.source.scheduler,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

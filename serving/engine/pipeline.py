@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ from serving.engine.decoder import Decoder
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
-from serving.errors import InsufficientGpuMemory
+from serving.errors import DoesNotFit, InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
+from serving.scheduling.accelerations import lacking, steps
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
 
 logger = logging.getLogger(__name__)
@@ -75,7 +77,8 @@ class Pipeline:
     @property
     def source(self) -> Source:
         dtype = str(self.modules.unet.dtype).removeprefix("torch.")
-        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device))
+        scheduler = type(self.modules.scheduler).__name__
+        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device), scheduler)
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
@@ -116,9 +119,13 @@ class Pipeline:
 
         Raises:
             Cancelled: `should_stop` said so.
+            DoesNotFit: the card cannot do one of the request's accelerations.
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
+        if beyond := lacking(request.acceleration, self.card.compute_capability):
+            have = f"this {self.card.name} has {self.card.compute_capability:g}"
+            raise DoesNotFit(f"acceleration: {beyond}; {have}.", param="acceleration")
         for attempt in (plan, *smaller_plans(plan, request.guided)):
             try:
                 return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt)
@@ -147,16 +154,18 @@ class Pipeline:
         if plan.offload:
             self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=torch.device("cpu"))
             card.release(self.device)
+        self.replay.use_float8("fp8" in request.acceleration)
         conditioned = self._now()
         latents = sampler.denoise(
             sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
             conditioning.noise,
-            modules.scheduler,
+            sampler.scheduler_for(modules.scheduler, request.acceleration),
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             generator=generator,
             on_step=on_step,
             should_stop=should_stop,
+            steps=partial(steps, names=request.acceleration),
         )
         denoised = self._now()
         self._move(modules.vae, to=self.device)

@@ -30,6 +30,8 @@ from serving.errors import (
 from serving.request import METADATA_ENTRIES, VideoParameters
 
 PICTURE = "input_reference"
+LIST = "acceleration"
+"""The field that may be a list; in a multipart body clients such as OpenAI's send NAME[] for each of its items."""
 MAX_FIELDS = len(VideoParameters.model_fields) + METADATA_ENTRIES + 8
 
 
@@ -99,6 +101,7 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         raise InvalidRequest("The multipart body cannot be read by the charset it names; use UTF-8.") from None
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    listed: list[str] = []
     pictures: list[bytes] = []
     for name, value in form.multi_items():
         if name == PICTURE and isinstance(value, UploadFile):
@@ -109,10 +112,14 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
             pictures.append(_from_url(value))
         elif name.startswith("metadata[") and name.endswith("]"):
             _add(metadata, name[len("metadata[") : -1], value)
+        elif name == f"{LIST}[]":
+            listed.append(value)
         else:
             _add(values, name, value)
     if metadata:
         _add(values, "metadata", metadata)
+    if listed:
+        _add(values, LIST, listed)
     return _parameters(values, strict=False), _only(pictures)
 
 
