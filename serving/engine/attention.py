@@ -40,7 +40,7 @@ class FeedForward:
         """Add all but the last bias to h; both are (tokens, C)."""
         tokens = TOKENS if h.is_cuda else CPU_TOKENS
         for begin in range(0, len(h), tokens):
-            inner = kernels.geglu(self._into(normed[begin : begin + tokens]), self._bias)
+            inner = self._into.gated(normed[begin : begin + tokens], self._bias)
             self._out.add_to(h[begin : begin + tokens], inner)
 
 

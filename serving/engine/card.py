@@ -64,8 +64,8 @@ def keep_freed_memory() -> None:
             libc.mallopt(parameter, value)
 
 
-# From malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD.
-_MALLOC = ((-4, 0), (-1, 2**31 - 1), (-2, 64 * 2**20))
+# From malloc.h: M_MMAP_MAX, M_TRIM_THRESHOLD (-1: never) and M_TOP_PAD.
+_MALLOC = ((-4, 0), (-1, -1), (-2, 64 * 2**20))
 
 
 def start_peak(device: torch.device) -> None:

@@ -89,12 +89,28 @@ def layer_norm(
     return functional.layer_norm(x + shift, (x.shape[-1],), weight, bias, eps)
 
 
-def geglu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """(n, D) from (n, 2 D) and a bias (2 D,): the first half times the exact GELU of the second."""
+def geglu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(n, D) from (n, C): one half of the product with `weight`, (2 D, C), and `bias` times the other's exact GELU."""
+    if kernels := _fast(x):
+        fast: torch.Tensor
+        if kernels.multiplies(x, weight):
+            fast = kernels.linear_geglu(x, weight, bias)
+        else:
+            fast = kernels.geglu(functional.linear(x, weight), bias)
+        return fast
+    return _gated(functional.linear(x, weight, bias))
+
+
+def gate(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(n, D) from a product (n, 2 D) and a bias (2 D,): the end of `geglu`."""
     if kernels := _fast(x):
         fast: torch.Tensor = kernels.geglu(x, bias)
         return fast
-    value, gate = (x + bias).chunk(2, dim=-1)
+    return _gated(x + bias)
+
+
+def _gated(x: torch.Tensor) -> torch.Tensor:
+    value, gate = x.chunk(2, dim=-1)
     return value * functional.gelu(gate)
 
 

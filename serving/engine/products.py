@@ -35,6 +35,12 @@ class Product:
             return functional.linear(x, self.weight)
         return kernels.float8_product(x.flatten(0, -2), *self._rounded).view(*x.shape[:-1], -1)
 
+    def gated(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """(n, N / 2) from (n, K): `kernels.geglu`."""
+        if self._rounded is None:
+            return kernels.geglu(x, self.weight, bias)
+        return kernels.gate(self(x), bias)
+
     def add_to(self, h: torch.Tensor, x: torch.Tensor) -> None:
         """Add (n, N) from x, (n, K), to h."""
         if self._rounded is None:

@@ -55,8 +55,11 @@ def test_layer_norm_and_geglu(width: int) -> None:
     weight, bias, shift = torch.randn(3, width).half()
     ours = kernels.layer_norm(x.cuda(), weight.cuda(), bias.cuda(), eps=1e-5, shift=shift.cuda())
     assert_close(ours, kernels.layer_norm(x.float(), weight.float(), bias.float(), eps=1e-5, shift=shift.float()))
-    x, bias = torch.randn(777, 8 * width).half(), torch.randn(8 * width).half()
-    assert_close(kernels.geglu(x.cuda(), bias.cuda()), kernels.geglu(x.float(), bias.float()))
+    weight, bias = (torch.randn(8 * width, width) * width**-0.5).half(), torch.randn(8 * width).half()
+    expected = kernels.geglu(x.float(), weight.float(), bias.float())
+    assert_close(kernels.geglu(x.cuda(), weight.cuda(), bias.cuda()), expected)
+    if (fused := kernels.fused()) is not None:
+        assert_close(fused.geglu(x.cuda() @ weight.cuda().t(), bias.cuda()), expected)
 
 
 @pytest.mark.parametrize("frames", [1, 8, 16, 24, 32])

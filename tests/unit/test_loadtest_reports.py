@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.burst import SCENARIOS
 from loadtest.burst_report import Played, draw, promises, read
-from loadtest.saturation import Clip, gaps_s, read_clips
+from loadtest.saturation import Clip, Length, Run, gaps_s, read_clips
 
 FIRST = SCENARIOS[0]
 
@@ -68,10 +68,18 @@ def test_a_broken_promise_is_named(
 
 
 def test_gaps_are_between_clips_of_one_card(tmp_path: Path) -> None:
-    clips = [Clip(1, 0.0, 2.0), Clip(2, 1.0, 3.0), Clip(1, 2.5, 4.5), Clip(2, 3.25, 5.0)]
+    times = [(1, 0.0, 2.0), (2, 1.0, 3.0), (1, 2.5, 4.5), (2, 3.25, 5.0)]
+    clips = [Clip(card, began, ended, {}) for card, began, ended in times]
     assert gaps_s(clips) == [0.5, 0.25]
+    run = Run(Length("standard", 1.0, 4.0, promise=0.9), 2, 0.89, (0.5, 4.5), clips)
+    assert run.by_stages == (1.5 + 2.0 + 2.0 + 1.25) / 8
+    assert run.per_minute == 3 * 60 / 4
+    assert not run.kept
     log = tmp_path / "app.log"
     row = {"logger": "serving.rendering", "process": 7, "time": datetime.fromtimestamp(100, UTC).isoformat()}
-    rows = [{**row, "timings_s": {"denoise": 1.5}}, {**row, "logger": "serving.publishing", "timings_s": {}}]
+    rows = [
+        {**row, "timings_s": {"denoise": 1.0, "decode": 0.5}},
+        {**row, "logger": "serving.publishing", "timings_s": {}},
+    ]
     log.write_text("\n".join(json.dumps(line) for line in rows))
-    assert read_clips(log) == [Clip(7, 98.5, 100.0)]
+    assert read_clips(log) == [Clip(7, 98.5, 100.0, {"denoise": 1.0, "decode": 0.5})]

@@ -6,10 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
-try:
-    from triton.tools.tensor_descriptor import TensorDescriptor
-except ImportError:  # Triton before 3.4
-    TensorDescriptor = None
+from serving.engine.fused.tiles import DEPTH, TensorDescriptor, loads_tiles
 
 
 @triton.jit
@@ -82,18 +79,9 @@ def _frame_conv(x, weight, out, moments, frames, channels, width, tiles, across,
     tl.store(target + width, tl.sum(value * value, 0), mask=lane < width)
 
 
-_DEPTH = 64
-
-
 def convolves(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether `frame_conv` can: half precision, whole tiles of channels, and a card that loads tiles by itself."""
-    return (
-        TensorDescriptor is not None
-        and x.dtype in (torch.float16, torch.bfloat16)
-        and x.shape[-1] % _DEPTH == 0
-        and weight.shape[0] % _DEPTH == 0
-        and torch.cuda.get_device_capability(x.device) >= (9, 0)
-    )
+    """Whether `frame_conv` can."""
+    return len(weight) % DEPTH == 0 and loads_tiles(x)
 
 
 def frame_conv(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,9 +94,9 @@ def frame_conv(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, tor
     moments = torch.empty((batch, frames * tiles, 2, width), dtype=torch.float32, device=x.device)
     taps = weight.permute(0, 2, 3, 1).reshape(width, 3 * channels)  # no copy: that is how it lies in memory
     _frame_conv[(batch * frames * tiles * across,)](
-        TensorDescriptor(x, x.shape, x.stride(), [1, 1, rows, _DEPTH]),
-        TensorDescriptor(taps, taps.shape, taps.stride(), [columns, _DEPTH]),
+        TensorDescriptor(x, x.shape, x.stride(), [1, 1, rows, DEPTH]),
+        TensorDescriptor(taps, taps.shape, taps.stride(), [columns, DEPTH]),
         TensorDescriptor(out, out.shape, out.stride(), [1, 1, rows, columns]),
-        moments, frames, channels, width, tiles, across, rows, columns, _DEPTH, 8, num_warps=4, num_stages=4,
+        moments, frames, channels, width, tiles, across, rows, columns, DEPTH, 8, num_warps=4, num_stages=4,
     )  # fmt: skip
     return out, moments

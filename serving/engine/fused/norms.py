@@ -1,4 +1,4 @@
-"""Norms over channels, and the gate of the feed-forwards."""
+"""Norms over channels."""
 
 from __future__ import annotations
 
@@ -185,26 +185,4 @@ def layer_norm(
     _layer_norm[(triton.cdiv(count, rows),)](
         x, shift, weight, bias, out, count, channels, eps, rows, lanes, num_warps=max(1, lanes // 512)
     )  # fmt: skip
-    return out
-
-
-@triton.jit
-def _geglu(x, bias, out, count, width, rows: tl.constexpr, columns: tl.constexpr):
-    row = (tl.program_id(0) * rows + tl.arange(0, rows)).to(tl.int64)[:, None]
-    column = tl.program_id(1) * columns + tl.arange(0, columns)
-    inside = row < count
-    value = tl.load(x + row * 2 * width + column[None, :], mask=inside, other=0.0).to(tl.float32)
-    gate = tl.load(x + row * 2 * width + width + column[None, :], mask=inside, other=0.0).to(tl.float32)
-    value += tl.load(bias + column).to(tl.float32)[None, :]
-    gate += tl.load(bias + width + column).to(tl.float32)[None, :]
-    gate = gate * 0.5 * (1.0 + tl.erf(gate * 0.7071067811865476))
-    tl.store(out + row * width + column[None, :], (value * gate).to(out.dtype.element_ty), mask=inside)
-
-
-def geglu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    count, width = x.shape[0], x.shape[1] // 2
-    out = torch.empty((count, width), dtype=x.dtype, device=x.device)
-    columns = columns_of(width, width, _WIDE)
-    rows = 2048 // columns
-    _geglu[(triton.cdiv(count, rows), width // columns)](x, bias, out, count, width, rows, columns, num_warps=4)
     return out

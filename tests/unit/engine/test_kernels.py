@@ -72,8 +72,17 @@ def test_layer_norm(fused: ModuleType) -> None:
 
 
 def test_geglu(fused: ModuleType) -> None:
-    x, bias = torch.randn(5, 144), torch.randn(144)
-    assert_close(fused.geglu(x, bias), kernels.geglu(x, bias))
+    x, weight, bias = torch.randn(5, 24), torch.randn(144, 24), torch.randn(144)
+    assert_close(fused.geglu(x @ weight.t(), bias), kernels.geglu(x, weight, bias), 10 * SUMMED)
+
+
+@pytest.mark.parametrize("shape", [(300, 64, 128), (1100, 128, 256), (5, 64, 128)], ids=str)
+def test_geglu_in_one_with_its_product(fused: ModuleType, shape: tuple[int, ...]) -> None:
+    count, channels, width = shape
+    x, weight = torch.randn(count, channels).half(), (torch.randn(2 * width, channels) * 0.05).half()
+    bias = (torch.randn(2 * width) * 0.5).half()
+    ours = fused.linear_geglu(x, weight, bias)
+    assert_close(ours, kernels.geglu(x.float(), weight.float(), bias.float()), HALF)
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3, 16), (16, 9, 2, 16), (1, 3, 2, 16), (32, 3, 2, 32)], ids=str)
@@ -106,6 +115,8 @@ def test_what_a_kernel_cannot_take_is_left_to_torch(fused: ModuleType) -> None:
     weight = torch.randn(64, 48, 3, 1)
     assert not fused.convolves(torch.randn(1, 2, 3, 48, dtype=torch.float16), weight)
     assert not fused.convolves(torch.randn(1, 2, 3, 64), weight)
+    assert not fused.multiplies(torch.randn(3, 64), torch.randn(256, 64))
+    assert not fused.multiplies(torch.randn(3, 64, dtype=torch.float16), torch.randn(192, 64))
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (3, 96), (17, 640), (1, 5120)], ids=str)
