@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.markup import escape
 
 from deployments import demo
 from deployments.autoscaling import POLICY
 from deployments.proxy import CALLBACK
-from serving.cli import MARKS, AsJson, app, err, fail, out
+from serving.cli import MARKS, app
 from serving.client import Client
+from serving.console import AsJson, err, fail, out
 from serving.doctor import Level, examine, models_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.store import open_store
 from serving.logs import log_to, new_log_file
-from serving.settings import Settings, load_settings
+from serving.settings import Settings, load_settings, read_config
 
 logger = logging.getLogger(__name__)
 APPLICATION = "i2v"
@@ -49,7 +49,9 @@ def serve(
 ) -> None:
     """Start the service here and stay up until Ctrl-C."""
     try:
-        args = read_config(config, port)
+        if port is not None:
+            os.environ["I2V_PORT"] = str(port)
+        args = read_config(config)
         settings = load_settings(args)
         log_file = new_log_file(settings.log_dir)
         log_to(log_file, settings.log_level)
@@ -57,22 +59,6 @@ def serve(
         Service(settings, args, log_file, as_json).run()
     except I2VError as error:
         raise fail(error.message, code=error.code, param=None, as_json=as_json) from None
-
-
-def read_config(path: Path, port: int | None = None) -> dict[str, Any]:
-    """The deployment file's `args` and listening address; empty where there is no file. `port` beats all."""
-    if port is not None:
-        os.environ["I2V_PORT"] = str(port)
-    if not path.is_file():
-        return {}
-    try:
-        document = yaml.safe_load(path.read_text())
-        listen = document.get("http_options", {})
-        args: dict[str, Any] = {name: listen[name] for name in ("host", "port") if name in listen}
-        args.update(document["applications"][0].get("args", {}))
-    except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
-    return args
 
 
 class Service:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.metrics import RayMetrics
+from serving.courier import Courier
 from serving.jobs.store import JobStore, open_store
 from serving.logs import JOBS, log_to, show_on_console
 from serving.metrics import Metrics
@@ -40,7 +41,16 @@ class Wiring:
 
     def open_store(self) -> JobStore:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        return open_store(self.settings.database)
+        return open_store(self.settings.database, max_attempts=self.settings.max_attempts)
+
+    def courier(self, store: JobStore, metrics: Metrics) -> Courier | None:
+        """None where no webhooks are sent."""
+        secret = self.settings.webhook_secret
+        if secret is None:
+            return None
+        private = self.settings.webhook_private_addresses
+        lease_s = self.settings.lease_s
+        return Courier(store.outbox, secret, lease_s=lease_s, private_addresses=private, metrics=metrics)
 
     def pictures(self) -> Storage:
         return open_storage(self.settings.pictures)

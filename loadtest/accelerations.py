@@ -19,7 +19,6 @@ import json
 import statistics
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,13 @@ from rich.console import Console
 
 import serving
 from loadtest.accelerations_report import Quality, Row, table_of
-from serving.engine import card, decoding, products, sampler
-from serving.engine.conditioning import condition, generator_for
-from serving.engine.decoder import Decoder
+from serving.engine import card, products
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.request import VideoParameters, VideoRequest, resolve
-from serving.scheduling.accelerations import ACCELERATIONS, counted, steps
+from serving.scheduling.accelerations import ACCELERATIONS, counted
 from serving.scheduling.cost import tflop
+from serving.scheduling.plans import PLANS
 
 PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"
 PROMPT = "A blue ceramic mug and two lemons on a wooden table, the camera pans to the left, soft light"
@@ -175,33 +173,15 @@ def compare(
 @torch.inference_mode()
 def make(pipeline: Pipeline, still: Image.Image, request: VideoRequest) -> Made:
     """What `Pipeline.generate` does, with the latents."""
-    modules, device, generator = pipeline.modules, pipeline.device, generator_for(request.seed)
-
-    def now() -> float:
-        card.synchronize(device)
-        return time.perf_counter()
-
-    card.start_peak(device)
-    began = now()
-    conditioning = condition(modules, still, request, generator)
-    pipeline.replay.use_float8("fp8" in request.acceleration)
-    conditioned = now()
-    latents = sampler.denoise(
-        sampler.unet_predictor(pipeline.replay, conditioning),
-        conditioning.noise,
-        sampler.scheduler_for(modules.scheduler, request.acceleration),
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        generator=generator,
-        on_step=lambda step, total: None,
-        should_stop=lambda: False,
-        steps=partial(steps, names=request.acceleration),
-    )
-    denoised = now()
-    decoder = Decoder(modules.vae) if device.type == "cuda" else decoding.stock(modules.vae)
-    chunk = decoding.chunk_for(modules.vae, request.width, request.height)
-    frames = decoding.decode(decoder, latents / modules.vae.config.scaling_factor, chunk, lambda: False)
-    return Made(latents.float().cpu(), frames, now() - began, denoised - conditioned)
+    reading = pipeline.read(still, request)
+    pipeline.encoders.clear()  # one clip after another of the same picture is not what is measured
+    card.synchronize(pipeline.device)
+    began = time.perf_counter()
+    denoised = pipeline._denoise(reading, request, lambda *_: None, lambda: False, PLANS[0])
+    frames = pipeline._decode(denoised.latents, request, lambda: False)
+    assert frames is not None
+    spent = time.perf_counter() - began
+    return Made(denoised.latents.float().cpu(), frames, spent, denoised.timings["denoise"])
 
 
 def judge(pipeline: Pipeline, request: VideoRequest) -> Quality:

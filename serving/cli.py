@@ -1,37 +1,37 @@
-"""The `i2v` command, a client of the HTTP API: generate, quote, doctor, calibrate. Knows nothing of Ray."""
+"""The `i2v` command: generate and quote, as a client of the HTTP API; doctor, calibrate, keys, prompts. No Ray."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import stamina
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from serving.client import ApiError, Client, Quote, Video
 from serving.clip_options import Fields, asks_for_a_clip
+from serving.console import AsJson, err, fail, out, warn
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
+from serving.key_commands import keys
+from serving.prompt_commands import prompts
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
-out = Console()
-err = Console(stderr=True, highlight=False)
+app.add_typer(keys, name="keys")
+app.add_typer(prompts, name="prompts")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Picture = Annotated[Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)]
 Prompt = Annotated[str, typer.Argument(help="What should move, and how, in English.")]
 Server = Annotated[str | None, typer.Option(help="The service's address; I2V_SERVER, else this machine.")]
@@ -43,6 +43,11 @@ stamina.instrumentation.set_on_retry_hooks([])
 
 def default_server() -> str:
     return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
+
+
+def connect(server: str | None) -> Client:
+    """To `server` or the default one, with the key in I2V_API_KEY."""
+    return Client(server or default_server(), os.environ.get("I2V_API_KEY"))
 
 
 @app.command()
@@ -75,7 +80,7 @@ def generate(
         if local:
             result = _generate_here(picture, fields, path, model)
         else:
-            with Client(server or default_server()) as client:
+            with connect(server) as client:
                 result = generate_at(client, picture, fields, path)
     except (ApiError, I2VError) as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -84,8 +89,10 @@ def generate(
     if as_json:
         out.print_json(json.dumps(result))
         return
-    _warn(result["warnings"])
+    warn(result["warnings"])
     out.print(result["path"], soft_wrap=True, highlight=False, markup=False)
+    for hint in result["hints"]:
+        err.print(f"[dim]{hint['symptom'].replace('_', ' ')}? {escape(hint['message'])}[/]", soft_wrap=True)
 
 
 @app.command()
@@ -99,7 +106,7 @@ def quote(
 ) -> None:
     """Say what a clip of PICTURE and PROMPT would cost, where it would run, and when; nothing is queued."""
     try:
-        with Client(server or default_server()) as client:
+        with connect(server) as client:
             found = client.quote(picture, {"prompt": prompt, **fields})
     except ApiError as error:
         raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
@@ -176,15 +183,6 @@ def generate_at(client: Client, picture: Path, fields: dict[str, Any], path: Pat
     return {**video, "path": str(path)}
 
 
-def fail(message: str, *, code: str, param: str | None, as_json: bool) -> typer.Exit:
-    """Print one error, and give the exit to raise."""
-    if as_json:
-        out.print_json(json.dumps({"error": {"message": message, "code": code, "param": param}}))
-    else:
-        err.print(f"[red]error[/] {escape(message)}", soft_wrap=True)
-    return typer.Exit(1)
-
-
 def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str | None) -> dict[str, Any]:
     settings = load_settings()
     given = {name: value for name, value in fields.items() if value is not None}
@@ -204,7 +202,7 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
         def on_stage(stage: str, step: int, steps: int) -> None:
             progress.update(task, description=stage, completed=step, total=steps or None)
 
-        recipe, warnings = generate_locally(
+        recipe, warnings, hints = generate_locally(
             picture.read_bytes(),
             parameters,
             path,
@@ -212,7 +210,12 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
             revision=settings.revision,
             on_stage=on_stage,
         )
-    return {"path": str(path), "recipe": recipe, "warnings": warnings}
+    return {
+        "path": str(path),
+        "recipe": recipe,
+        "warnings": [warning.model_dump() for warning in warnings],
+        "hints": [hint.model_dump() for hint in hints],
+    }
 
 
 def _progress() -> Progress:
@@ -225,13 +228,8 @@ def _progress() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=err, transient=True)
 
 
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        err.print(f"[yellow]warning[/] {escape(warning)}")
-
-
 def _show_quote(found: Quote) -> None:
-    _warn(found["warnings"])
+    warn(found["warnings"])
     table = Table("pool", "card", "memory", "plan", "GPU seconds", "starts in", "finishes in", title=_title(found))
     for pool in found["pools"]:
         has = "" if pool["memory_gib"] is None else f" of {pool['memory_gib']:g}"

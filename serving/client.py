@@ -31,11 +31,12 @@ class ApiError(Exception):
 class Client:
     """One service at `server`, such as "http://127.0.0.1:8000". Reads are tried again; submissions are not."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, api_key: str | None = None) -> None:
         """Raises ApiError where `server` is no address."""
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else None
         self.server = server
         try:
-            self._http = httpx.Client(base_url=server, timeout=httpx.Timeout(60, connect=5))
+            self._http = httpx.Client(base_url=server, headers=headers, timeout=httpx.Timeout(60, connect=5))
         except httpx.InvalidURL as error:
             raise ApiError(
                 f"server: {server!r} is no address: {error}.", code="invalid_server", param="server"

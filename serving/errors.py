@@ -11,6 +11,7 @@ I2VError
 │   ├── AnimatedImage, ImageDimensions, ImageTooLarge
 │   ├── InvalidDataUrl
 │   └── UrlNotAllowed             fetching pictures by URL is off
+├── InvalidApiKey (401)
 ├── NotFound (404)
 │   ├── VideoNotFound
 │   └── ModelNotFound
@@ -18,6 +19,7 @@ I2VError
 ├── RequestTimedOut (408)
 ├── Conflict (409)
 │   ├── VideoNotReady, VideoFailed
+│   ├── SubmissionInFlight        the same submission is being looked at
 │   └── NotCancellable
 ├── VideoExpired (410)
 ├── RequestTooLarge (413)
@@ -25,6 +27,7 @@ I2VError
 │   ├── UnsupportedContentType
 │   └── UnsupportedImageFormat
 ├── RangeNotSatisfiable (416)
+├── IdempotencyKeyReused (422)
 ├── RateLimited (429)             one owner has too much work waiting
 ├── ServiceUnavailable (503)
 │   ├── ServerOverloaded          the queue is full
@@ -154,6 +157,12 @@ class UrlNotAllowed(BadRequest):
     code = "url_not_allowed"
 
 
+class InvalidApiKey(I2VError):
+    """Send a key that this service knows: Authorization: Bearer KEY."""
+
+    code, status = "invalid_api_key", 401
+
+
 class NotFound(I2VError):
     """There is nothing at this address."""
 
@@ -208,6 +217,12 @@ class NotCancellable(Conflict):
     code = "not_cancellable"
 
 
+class SubmissionInFlight(Conflict):
+    """The same submission is in flight; try again later."""
+
+    code = "submission_in_flight"
+
+
 class VideoExpired(I2VError):
     """The video has expired and its content was removed."""
 
@@ -240,6 +255,12 @@ class RangeNotSatisfiable(I2VError):
     """The requested range lies outside the content."""
 
     code, status = "range_not_satisfiable", 416
+
+
+class IdempotencyKeyReused(I2VError):
+    """This Idempotency-Key belongs to another submission."""
+
+    code, status = "idempotency_key_reused", 422
 
 
 class RateLimited(I2VError):

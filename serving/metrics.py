@@ -98,6 +98,11 @@ COMPLETION_SECONDS = Histogram(
     ("model", "priority"),
     (2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 14400, 28800),
 )
+WEBHOOKS = Counter(
+    "i2v_webhook_deliveries_total",
+    "Deliveries of webhooks, by how they ended: delivered, failed (tried again later) or dead.",
+    ("outcome",),
+)
 
 TABLE: tuple[Metric, ...] = (
     HTTP_SECONDS,
@@ -117,6 +122,7 @@ TABLE: tuple[Metric, ...] = (
     PEAK_MEMORY,
     ENCODING_SECONDS,
     COMPLETION_SECONDS,
+    WEBHOOKS,
 )
 
 

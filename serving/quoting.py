@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.cautions import Caution
 from serving.errors import I2VError
 from serving.jobs.backlog import Load
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Situation
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.request import VideoRequest
@@ -19,10 +20,6 @@ from serving.scheduling.placement import Placement, Pool, lacks
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
 from serving.settings import AUTO, Settings
 from serving.sizing import target, wanted
-
-ASSUMED_START_S = 60.0
-"""Seconds from waking a card to its first job. Nobody has measured it for a pool that sleeps; loading the published
-model takes about so long."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Quote:
     """Those that serve its model; it would go to the first."""
     queue: Load
     """All that waits, of every model."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     refusal: I2VError | None
     """What a submission would be answered now; None where it would be taken."""
 
@@ -101,7 +98,7 @@ class Quoter:
         request: VideoRequest,
         placement: Placement,
         known: Sequence[Pool],
-        warnings: tuple[str, ...],
+        warnings: tuple[Caution, ...],
         owner: str,
         refusal: I2VError | None,
     ) -> Quote:
@@ -123,7 +120,7 @@ class Quoter:
         )
         backlog = self._store.backlog()
         will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
-        cards = [_cards(pool.name, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook) for pool in serving]
         starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
         placeable = {pool.name: pool for pool in known}
         named = {worker.pool: str(worker.card["name"]) for worker in workers if worker.card is not None}
@@ -148,15 +145,16 @@ class Quoter:
         rows.sort(key=lambda row: (_or_never(row.starts_in_s), _or_never(row.gpu_seconds)))
         late_s = start_s + seconds - (request.deadline_s or math.inf)
         if late_s > 0:
-            warnings += (f"deadline: the clip is expected {late_s:.0f} s after it.",)
+            message = f"The clip is expected {late_s:.0f} s after its deadline."
+            warnings += (Caution(code="late", field="deadline", message=message),)
         return Quote(request, outlook.now, seconds, start_s, tuple(rows), backlog.total, warnings, refusal)
 
 
-def _cards(pool: str, up: int, will_be: int, outlook: Outlook) -> Cards:
+def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) -> Cards:
     """The cards that are up, those at work first, and those that are started."""
-    left_s = sorted(outlook.left_s.get(pool, ()), reverse=True)[:up]
+    left_s = sorted(found.left_s.get(pool.name, ()), reverse=True)[:up]
     idle = [0.0] * (up - len(left_s))
-    return Cards(pool, (*left_s, *idle, *[ASSUMED_START_S] * (will_be - up)), outlook.usage[pool])
+    return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
 
 
 def _or_never(seconds: float | None) -> float:

@@ -8,8 +8,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from serving.cautions import Caution
 from serving.encoding import ENCODERS
 from serving.errors import (
     I2VError,
@@ -26,20 +28,34 @@ from serving.errors import (
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
 from serving.jobs.store import JobStore
+from serving.jobs.submissions import Repetition
+from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.picture_warnings import FIELD
 from serving.placing import Placeable
 from serving.pools import ServedPool
-from serving.preprocessing import FIELD, Prepared
+from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
+from serving.prompts.lint import lint
+from serving.prompts.tokens import tokenizer_of
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
-from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
+from serving.repetition import fingerprint_of, once
+from serving.request import VideoParameters, VideoRequest, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.timetable import Timetable
+from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
+UNSEEN = Caution(
+    code="picture_not_seen",
+    field=FIELD,
+    message="No picture was sent; a submission looks at it, and may refuse it.",
+    suggestion="Send it with the quote too.",
+)
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
 
 
@@ -74,33 +90,39 @@ class VideoService:
         self.outputs = outputs
         self._prepare = prepare
         self._metrics = metrics
+        self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
-        self._bounds: dict[str, Any] = {
-            "max_waiting": settings.max_waiting_jobs,
-            "max_waiting_s": settings.max_waiting_s,
-            "max_owner_s": settings.max_owner_s,
-        }
+        self._timetable = Timetable(store, settings, pools, self._placeable)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
-    async def submit(self, parameters: VideoParameters, picture: bytes, owner: str = "") -> Job:
+    async def submit(
+        self, parameters: VideoParameters, picture: bytes, caller: Caller, repetition: Repetition | None = None
+    ) -> Job:
         """Check everything, then queue; after an error nothing is queued.
 
         Args:
-            owner: whose share of the cards it uses.
+            repetition: how it says that it may have been sent before; the answer may then be the job of before.
 
         Raises:
             BadRequest, ModelNotFound, UnsupportedMedia: the request or the picture is at fault.
+            IdempotencyKeyReused, SubmissionInFlight: another submission of the caller's is.
             RateLimited, ServerOverloaded, StorageUnavailable: try again later.
         """
-        profile = self._profile(parameters.model)
-        draft = resolve(parameters, profile, seed=secrets.randbelow(2**32))
-        prepared = await self._prepare(picture, parameters, profile)
-        request = _sized(draft, prepared)
-        warnings = (*prepared.warnings, *advice(request, profile))
-        return await asyncio.to_thread(self._enqueue, request, prepared, warnings, owner)
 
-    async def quote(self, parameters: VideoParameters, picture: bytes | None, owner: str = "") -> Quote:
+        async def accept(submission: str | None) -> Job:
+            profile = self.profile(parameters.model)
+            draft = self._resolved(parameters, profile)
+            prepared = await self._prepare(picture, parameters, profile)
+            request = _sized(draft, prepared)
+            also = {"submission": submission, "webhook_url": parameters.webhook_url}
+            return await asyncio.to_thread(self._enqueue, request, prepared, caller, also)
+
+        mark = partial(fingerprint_of, parameters, picture)
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
 
         Args:
@@ -110,8 +132,8 @@ class VideoService:
             BadRequest, ModelNotFound, UnsupportedMedia: as `submit` would; MissingImage where it cannot be left out.
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
-        profile = self._profile(parameters.model)
-        request = resolve(parameters, profile, seed=secrets.randbelow(2**32))
+        profile = self.profile(parameters.model)
+        request = self._resolved(parameters, profile)
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
             request, about = _sized(request, prepared), prepared.warnings
@@ -119,26 +141,33 @@ class VideoService:
             message = "the clip's size follows from the picture; send it, or say size or aspect_ratio"
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
-            about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), owner)
+            about = (UNSEEN,)
+        return await asyncio.to_thread(self._quote, request, about, caller)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], owner: str) -> Quote:
+    def _quote(self, request: VideoRequest, about: tuple[Caution, ...], caller: Caller) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
         try:
             self._check_cards(placement)
             self._check_disk()
-            self._store.check_room(owner, **self._bounds)
+            self._store.check_room(caller.owner, **self._bounds(caller))
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
-        return self._quoter.quote(request, placement, pools, warnings, owner, refusal)
+        warnings = (*about, *self.lint(request))
+        return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
+
+    def lint(self, request: VideoRequest) -> tuple[Caution, ...]:
+        """What there is to say about its words and its guidance."""
+        model = next(pool.model for pool in self._pools if pool.profile.name == request.model)
+        return lint(request, self.profiles[request.model], tokenizer_of(model, self._settings.revision))
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(self, request: VideoRequest, prepared: Prepared, warnings: tuple[str, ...], owner: str) -> Job:
+    def _enqueue(self, request: VideoRequest, prepared: Prepared, caller: Caller, also: Mapping[str, Any]) -> Job:
+        """`also`: further fields of the new job."""
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
         self._check_disk()
@@ -146,15 +175,24 @@ class VideoService:
             request=request,
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
-            warnings=warnings,
+            warnings=(*prepared.warnings, *self.lint(request)),
             estimates=placement.seconds,
-            owner=owner,
+            owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
+            **also,
         )
-        job = self._store.insert(new, **self._bounds)
+        job = self._store.insert(new, **self._bounds(caller))
         self._metrics.add(SUBMISSIONS, model=job.model, priority=job.priority)
         logger.info("accepted", extra={"job": job.id, "model": job.model, "estimate_s": job.estimate_s})
         return job
+
+    def _bounds(self, caller: Caller) -> dict[str, Any]:
+        return {
+            "max_waiting": self._settings.max_waiting_jobs,
+            "max_waiting_s": self._settings.max_waiting_s,
+            "max_owner_s": self._settings.max_owner_s,
+            "max_owner_day_s": caller.daily_gpu_s,
+        }
 
     def _check_cards(self, placement: Placement) -> None:
         if self._placeable.given_up(placement):
@@ -168,7 +206,8 @@ class VideoService:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
         return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
 
-    def _profile(self, model: str | None) -> ModelProfile:
+    def profile(self, model: str | None) -> ModelProfile:
+        """Of the model of that name, the first one by default; raises ModelNotFound."""
         if model is None:
             return self._pools[0].profile
         if model not in self.profiles:
@@ -176,9 +215,25 @@ class VideoService:
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
 
-    async def retrieve(self, video_id: str) -> Job:
+    def _resolved(self, parameters: VideoParameters, profile: ModelProfile) -> VideoRequest:
+        if parameters.webhook_url is not None:
+            check_url(parameters.webhook_url, self._settings)
+        return resolve(parameters, profile, seed=secrets.randbelow(2**32))
+
+    async def retrieve(self, video_id: str, caller: Caller) -> Job:
+        """The caller's own video; another's is as unknown as one that never was.
+
+        Raises:
+            VideoNotFound.
+        """
         _check_id(video_id)
-        return await asyncio.to_thread(self._store.get, video_id)
+        return _owned(await asyncio.to_thread(self._store.get, video_id), caller)
+
+    async def follow(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
+        """The same, with its place in line, 1 for the next; None once it has left the queue."""
+        _check_id(video_id)
+        job, position = await asyncio.to_thread(self._store.follow, video_id)
+        return _owned(job, caller), position
 
     async def queue_position(self, job: Job) -> int | None:
         """Its place in line, 1 for the next; None once it has left the queue."""
@@ -186,24 +241,30 @@ class VideoService:
             return None
         return await asyncio.to_thread(self._store.queue_position, job.id)
 
-    async def list_videos(self, *, after: str | None, limit: int, newest_first: bool) -> tuple[Sequence[Job], bool]:
-        """One page of jobs, and whether more follow."""
+    async def eta_s(self, job: Job) -> float | None:
+        """Seconds until a card is done with it; None where nobody can tell, and after its end."""
+        return await self._timetable.ends_in_s(job)
+
+    async def list_videos(
+        self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
+    ) -> tuple[Sequence[Job], bool]:
+        """One page of the caller's jobs, and whether more follow."""
         if not 1 <= limit <= 100:
             raise InvalidParameter(f"limit: {limit} given; allowed: 1 to 100.", param="limit")
         if after is not None:
             _check_id(after, param="after")
-        return await asyncio.to_thread(self._store.list, after=after, limit=limit, newest_first=newest_first)
+        return await asyncio.to_thread(self._store.list, after, limit, newest_first, caller.owner)
 
-    async def cancel(self, video_id: str) -> Job:
-        _check_id(video_id)
+    async def cancel(self, video_id: str, caller: Caller) -> Job:
+        await self.retrieve(video_id, caller)
         job = await asyncio.to_thread(self._store.cancel, video_id)
         self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
         return job
 
-    async def delete(self, video_id: str) -> Job:
+    async def delete(self, video_id: str, caller: Caller) -> Job:
         """Remove the job and its files; a running job is cancelled first."""
         # Files first: while the storage is out of reach the record must stay, or nobody could delete them later.
-        found = await self.retrieve(video_id)
+        found = await self.retrieve(video_id, caller)
         before = set(_files(found).values()) | self._files_of_dead_attempts(found)
         await asyncio.to_thread(self._delete_files, before)
         job = await asyncio.to_thread(self._store.delete, video_id)
@@ -227,13 +288,13 @@ class VideoService:
         self._metrics.add(CANCELS, status=was)
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
-    async def content(self, video_id: str, variant: str) -> Content:
+    async def content(self, video_id: str, variant: str, caller: Caller) -> Content:
         """Where the bytes of `variant` (video, thumbnail or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
         """
-        job = await self.retrieve(video_id)
+        job = await self.retrieve(video_id, caller)
         if job.status == JobStatus.FAILED:
             raise VideoFailed(f"The video's job failed: {job.error_message}")
         if job.status != JobStatus.COMPLETED:
@@ -275,6 +336,12 @@ class VideoService:
 
 def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
     return request.model_copy(update={"width": prepared.width, "height": prepared.height})
+
+
+def _owned(job: Job, caller: Caller) -> Job:
+    if job.owner != caller.owner:
+        raise VideoNotFound
+    return job
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:

@@ -6,15 +6,18 @@ Knows nothing of Ray: what a pool becomes is the deployments' business.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -27,6 +30,7 @@ from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
 DAY_S = 86_400.0
+SECRETS = {"webhook_secret"}
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
@@ -46,6 +50,8 @@ class PoolSettings(BaseModel):
     """Where left out: `min_replicas`, at least one, and for an auto pool every GPU found."""
     model: str | None = None
     """Model setting of this pool, where it differs from the service's."""
+    start_s: float = Field(60.0, ge=0)
+    """Seconds from waking one of its cards to its first job, as forecasts assume; a new node's start included."""
 
     @field_validator("name")
     @classmethod
@@ -91,6 +97,7 @@ class Settings(BaseSettings):
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
+    require_keys: bool = Field(False, description="Take no request without an API key, even before one exists.")
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="Port of this machine's Ray metrics agent; a free one by default."
     )
@@ -99,6 +106,11 @@ class Settings(BaseSettings):
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
     max_waiting_s: float | None = Field(None, gt=0, description="GPU seconds that may wait; beyond, 503.")
     max_owner_s: float | None = Field(None, gt=0, description="GPU seconds of one owner that may wait; beyond, 429.")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description='"whsec_" and base64 of 24 to 64 random bytes, which sign webhooks; without it there are none.',
+    )
+    webhook_private_addresses: bool = Field(False, description="Let webhooks go to addresses that are not public.")
     disk_reserve_bytes: int = Field(2**30, ge=0, description="Free disk below which no job is taken, bytes.")
     retention_days: float | None = Field(
         None, gt=0, description="How long a finished video can be downloaded, days; for ever by default."
@@ -127,6 +139,18 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[\w.-]{0,64}", prefix) or prefix.startswith("."):
             raise ValueError("use letters, digits, underscores, hyphens and dots")
         return prefix
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signing_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            try:
+                key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not secret.get_secret_value().startswith("whsec_") or not 24 <= len(key) <= 64:
+                raise ValueError("use whsec_ and the base64 of 24 to 64 random bytes")
+        return secret
 
     @field_validator("storage_url")
     @classmethod
@@ -200,4 +224,23 @@ def load_settings(args: Mapping[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise ConfigurationInvalid(f"{where}: {first['msg']} (given: {first['input']!r}).") from None
+        given = "" if where in SECRETS else f" (given: {first['input']!r})"
+        raise ConfigurationInvalid(f"{where}: {first['msg']}{given}.") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The deployment file's `args` and listening address; empty where there is no file.
+
+    Raises:
+        ConfigurationInvalid: the file is something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text())
+        listen = document.get("http_options", {})
+        args: dict[str, Any] = {name: listen[name] for name in ("host", "port") if name in listen}
+        args.update(document["applications"][0].get("args", {}))
+    except (yaml.YAMLError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise ConfigurationInvalid(f"{path}: is not a Serve deployment file: {error}") from None
+    return args

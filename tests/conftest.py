@@ -124,9 +124,8 @@ def _migrated_postgres(postgres_server: str) -> str:
 @pytest.fixture
 def postgres_url(_migrated_postgres: str) -> str:
     """One database for all tests, emptied for each: to create one takes longer than most tests do."""
-    _execute(
-        _migrated_postgres, "DELETE FROM jobs", "DELETE FROM workers", "DELETE FROM usage", "DELETE FROM calibrations"
-    )
+    tables = ("jobs", "workers", "usage", "calibrations", "api_keys", "spending", "submissions", "webhooks")
+    _execute(_migrated_postgres, *(f"DELETE FROM {table}" for table in tables))
     return _migrated_postgres
 
 

@@ -77,11 +77,25 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) == targets
 
 
-@pytest.mark.parametrize("verb", ["serve", "generate", "quote", "doctor", "calibrate", "demo"])
+COMMANDS = [
+    "serve",
+    "generate",
+    "quote",
+    "prompts templates",
+    "prompts write",
+    "prompts lint",
+    "doctor",
+    "calibrate",
+    "keys create",
+    "demo",
+]
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_command_explains_itself_and_has_json(verb: str) -> None:
     assert f"`i2v {verb}" in README
     shown = subprocess.run(
-        [sys.executable, "-m", "deployments", verb, "--help"],
+        [sys.executable, "-m", "deployments", *verb.split(), "--help"],
         capture_output=True,
         text=True,
         check=True,

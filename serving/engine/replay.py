@@ -2,7 +2,8 @@
 
 A shape's first two steps run plainly, and the second tells whether launches are what takes the time. If so the third is
 recorded, which takes a fraction of a second and no compiler; else, without CUDA, or without the memory for it, every
-step runs plainly. Knows nothing of samplers or requests.
+step runs plainly. Graphs keep their memory, which is only ever what is to spare: whoever needs it clears them. Knows
+nothing of samplers or requests.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class _Inputs:
     def take(self, other: _Inputs) -> None:
         """Take over another's values, of the same shapes, but for what is prepared."""
         self.latents.copy_(other.latents)
-        self.timestep.copy_(other.timestep)
+        self.timestep.copy_(other.timestep, non_blocking=True)
         if self.features is not None:
             assert other.features is not None
             self.features.copy_(other.features)
@@ -99,19 +100,22 @@ class Replay:
         self._recordings: OrderedDict[_Key, _Recording] = OrderedDict()
         self._gains: dict[_Key, bool] = {}
         self._pool: Any = None
+        self.held_bytes = 0
+        """Memory of the card that only the graphs can use."""
 
-    def clear(self) -> None:
-        """Give the graphs' memory back."""
+    def clear(self) -> bool:
+        """Give the graphs' memory back; whether there was any."""
+        had = self.held_bytes > 0
         self._recordings.clear()
         self._gains.clear()
         self._pool = None
+        self.held_bytes = 0
+        return had
 
     def use_float8(self, wanted: bool) -> None:
         """Have the UNet's large products from now on be of 8-bit floats, or exact."""
-        if self.unet.float8 and not wanted:
-            # Their graphs read weights that are given up.
-            for key in [key for key in self._recordings if key.float8]:
-                del self._recordings[key]
+        if not wanted and any(key.float8 for key in self._recordings):
+            self.clear()  # their graphs read weights that are given up
         self.unet.use_float8(wanted)
 
     @torch.inference_mode()
@@ -181,7 +185,11 @@ class Replay:
         try:
             # Other threads' calls, such as those of a metrics exporter, do not end this one's recording.
             with torch.cuda.graph(recording.graph, pool=self._pool, capture_error_mode="thread_local"):
-                recording.results = recording.inputs.run(self.unet)
+                before = torch.cuda.memory_reserved(self.unet.device)
+                try:
+                    recording.results = recording.inputs.run(self.unet)
+                finally:
+                    self.held_bytes += max(0, torch.cuda.memory_reserved(self.unet.device) - before)
         except RuntimeError as error:
             if not card.is_out_of_memory(error):
                 raise

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from serving.http import errors
+from serving.http.auth import Guard
 from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
+from serving.http.health import health_router
 from serving.http.measurement import Measured
+from serving.http.prompts import prompts_router
 from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
 from serving.service import VideoService
@@ -40,8 +43,11 @@ def create_app(
         redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
-    app.include_router(videos_router(service, settings))
-    app.include_router(catalog_router(service))
+    app.include_router(health_router(service))
     app.include_router(exposition_router(expose))
+    guarded = [Depends(Guard(service.keyring))]
+    app.include_router(videos_router(service, settings), dependencies=guarded)
+    app.include_router(catalog_router(service), dependencies=guarded)
+    app.include_router(prompts_router(service), dependencies=guarded)
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -1,4 +1,4 @@
-"""What this service serves: models and presets, and whether it is alive and ready."""
+"""What this service serves: models and presets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from serving.errors import ModelNotFound, ServiceUnavailable
+from serving.errors import ModelNotFound
 from serving.presets import ModelProfile
 from serving.service import VideoService
 
@@ -32,17 +32,6 @@ def catalog_router(service: VideoService) -> APIRouter:
             for name, preset in profile.presets.items()
         ]
         return {"object": "list", "data": rows}
-
-    @router.get("/healthz", tags=["health"], summary="Is the process alive?")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @router.get("/readyz", tags=["health"], summary="Can it take work now? 503 with the reasons when not")
-    async def readyz() -> dict[str, str]:
-        reasons = await service.not_ready()
-        if reasons:
-            raise ServiceUnavailable(" ".join(reasons), retry_after_s=5)
-        return {"status": "ready"}
 
     return router
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import secrets
 
@@ -59,8 +60,10 @@ def _encodable(text: str) -> str:
 
 def error_response(error: I2VError, headers: dict[str, str] | None = None) -> JSONResponse:
     headers = dict(headers or {})
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
     if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     return ErrorResponse(error, headers)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, insert, select, text
 
 from serving.errors import RateLimited, ServerOverloaded
-from serving.jobs import roll
+from serving.jobs import roll, spending, submissions
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.tables import job_of, jobs, row_of
@@ -27,6 +27,8 @@ class Bounds:
     gpu_s: float | None = None
     owner_gpu_s: float | None = None
     """Of one owner."""
+    owner_day_s: float | None = None
+    """GPU seconds one owner may have in a day, what waits and what is in progress included."""
 
     @property
     def any(self) -> bool:
@@ -43,6 +45,8 @@ def admit(connection: Connection, clock: StoreClock, job: NewJob, bounds: Bounds
             check_room(connection, clock, job.owner, bounds)
         new = row_of(job, _ranked_at(connection, clock))
         row = connection.execute(insert(jobs).values(new).returning(jobs)).mappings().one()
+        if job.submission is not None:
+            submissions.settle(connection, job.submission, job.id, clock.wall())
     return job_of(row)
 
 
@@ -54,6 +58,8 @@ def _ranked_at(connection: Connection, clock: StoreClock) -> float:
 
 def check_room(connection: Connection, clock: StoreClock, owner: str, bounds: Bounds) -> None:
     """Refuse what would be one job too many."""
+    if bounds.owner_day_s is not None:
+        spending.check(connection, clock, owner, bounds.owner_day_s)
     line = select(jobs.c.owner, jobs.c.estimate_s).where(jobs.c.status == JobStatus.QUEUED)
     if bounds.gpu_s is None and bounds.owner_gpu_s is None:
         # Only the count matters, and need not go beyond the bound.

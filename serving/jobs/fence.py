@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Executable, and_, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Row, and_, case, delete, exists, select, update
 
-from serving.jobs import transitions, usage
+from serving.jobs import outbox, transitions, usage
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import Held, JobStatus
 from serving.jobs.tables import jobs
@@ -59,7 +59,12 @@ def _answer(cancel_requested: bool | None) -> Held:
 
 def _ended(connection: Connection, clock: StoreClock, job_id: str, attempt: int, values: dict[str, Any]) -> bool:
     mine = and_(at_work(job_id, attempt), ~jobs.c.deleted)
-    return _charged(connection, clock, update(jobs).where(mine).values(values).returning(*usage.CHARGED))
+    told = dict.fromkeys((*usage.CHARGED, *outbox.ANNOUNCED))
+    job = _charged(connection, clock, update(jobs).where(mine).values(values).returning(*told))
+    if job is None:
+        return False
+    outbox.announce(connection, job)
+    return True
 
 
 def _has_ended(connection: Connection, job_id: str, attempt: int, how: ColumnElement[bool]) -> bool:
@@ -71,12 +76,11 @@ def _has_ended(connection: Connection, job_id: str, attempt: int, how: ColumnEle
 
 def _remove_if_deleted(connection: Connection, clock: StoreClock, job_id: str, attempt: int) -> bool:
     mine = and_(at_work(job_id, attempt), jobs.c.deleted)
-    return _charged(connection, clock, delete(jobs).where(mine).returning(*usage.CHARGED))
+    return _charged(connection, clock, delete(jobs).where(mine).returning(*usage.CHARGED)) is not None
 
 
-def _charged(connection: Connection, clock: StoreClock, ending: Executable) -> bool:
+def _charged(connection: Connection, clock: StoreClock, ending: Executable) -> Row[Any] | None:
     job = connection.execute(ending).first()
-    if job is None:
-        return False
-    usage.charge(connection, clock, job)
-    return True
+    if job is not None:
+        usage.charge(connection, clock, job)
+    return job

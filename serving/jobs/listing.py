@@ -23,15 +23,24 @@ def get(connection: Connection, job_id: str) -> Job:
     return job_of(row)
 
 
+def follow(connection: Connection, job_id: str) -> tuple[Job, int | None]:
+    job = get(connection, job_id)
+    return job, queue_position(connection, job_id) if job.status is JobStatus.QUEUED else None
+
+
 def held_by(connection: Connection, worker_prefix: str) -> tuple[Job, ...]:
     mine = jobs.c.worker.startswith(worker_prefix, autoescape=True)
     held = select(jobs).where(jobs.c.status == JobStatus.IN_PROGRESS, mine)
     return tuple(job_of(row) for row in connection.execute(held).mappings())
 
 
-def page(connection: Connection, after: str | None, limit: int, newest_first: bool) -> tuple[tuple[Job, ...], bool]:
+def page(
+    connection: Connection, after: str | None, limit: int, newest_first: bool, owner: str | None
+) -> tuple[tuple[Job, ...], bool]:
     order = jobs.c.seq.desc() if newest_first else jobs.c.seq.asc()
     statement = select(jobs).where(~jobs.c.deleted).order_by(order).limit(limit + 1)
+    if owner is not None:
+        statement = statement.where(jobs.c.owner == owner)
     if after is not None:
         statement = statement.where(_beyond(connection, after, newest_first))
     rows: Sequence[RowMapping] = connection.execute(statement).mappings().all()

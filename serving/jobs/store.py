@@ -23,6 +23,7 @@ from serving.jobs import (
     listing,
     outlook,
     roll,
+    spending,
     transitions,
 )
 from serving.jobs.admission import Bounds
@@ -32,8 +33,11 @@ from serving.jobs.database import Database
 from serving.jobs.engines import open_database
 from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
+from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
-from serving.jobs.outlook import Outlook
+from serving.jobs.outbox import Outbox
+from serving.jobs.outlook import Outlook, Situation
+from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.request import Priority
@@ -42,28 +46,33 @@ from serving.scheduling.calibration import Calibration
 MAX_ATTEMPTS = 3
 
 
-def open_store(url: str) -> JobStore:
+def open_store(url: str, *, max_attempts: int = MAX_ATTEMPTS) -> JobStore:
     """Open the store, creating or migrating its schema; any number of processes may do so at once.
 
     Args:
         url: `sqlite:///folder/jobs.db` for the processes of one machine, on a local disk; or
             `postgresql+psycopg://user@host/name`.
+        max_attempts: crashes of its worker that end a job. Here, so that no call can forget it.
 
     Raises:
         ConfigurationInvalid: the URL names no such database, or one written by a newer version.
         StorageUnavailable: the database cannot be reached.
     """
-    return JobStore(open_database(url))
+    return JobStore(open_database(url), max_attempts)
 
 
 class JobStore:
     """Jobs and the workers that do them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_attempts: int) -> None:
         """Use `open_store`."""
         self._database = database
+        self._max_attempts = max_attempts
         self._clock = database.clock
         self._turns = Turns()
+        self.keys = KeyStore(database)
+        self.submissions = SubmissionStore(database)
+        self.outbox = Outbox(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -86,6 +95,7 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> Job:
         """Accept a job; when this returns it is on disk. The same id again is the same job.
 
@@ -93,13 +103,15 @@ class JobStore:
             max_waiting: jobs that may wait.
             max_waiting_s: GPU seconds that may wait, each job on the fastest pool that can hold it.
             max_owner_s: the same, of this job's owner alone.
+            max_owner_day_s: GPU seconds the owner may have in a day (UTC), with what waits and what is in progress.
 
         Raises:
-            RateLimited: the owner has `max_owner_s` waiting already.
+            RateLimited: the owner has `max_owner_s` waiting already, or has used up its day.
             ServerOverloaded: as many jobs or GPU seconds wait already. Both say in how many seconds there may be
                 room again, by what waits and how many cards there are.
+            SubmissionInFlight: another has taken the place of its submission.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         return self._database.write(lambda c: admission.admit(c, self._clock, job, bounds))
 
     def check_room(
@@ -109,14 +121,19 @@ class JobStore:
         max_waiting: int | None = None,
         max_waiting_s: float | None = None,
         max_owner_s: float | None = None,
+        max_owner_day_s: float | None = None,
     ) -> None:
         """Whether `insert` would take a job of `owner` now; writes nothing.
 
         Raises:
             RateLimited, ServerOverloaded: as `insert` would.
         """
-        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s)
+        bounds = Bounds(max_waiting, max_waiting_s, max_owner_s, max_owner_day_s)
         self._database.read(lambda c: admission.check_room(c, self._clock, owner, bounds))
+
+    def spent_today(self) -> dict[str, float]:
+        """GPU seconds that the jobs of each owner that is a key have had today (UTC)."""
+        return self._database.read(lambda c: spending.today(c, self._clock))
 
     def get(self, job_id: str) -> Job:
         """The job as it is now.
@@ -126,18 +143,27 @@ class JobStore:
         """
         return self._database.read(lambda c: listing.get(c, job_id))
 
+    def follow(self, job_id: str) -> tuple[Job, int | None]:
+        """`get` and `queue_position` of one moment.
+
+        Raises:
+            VideoNotFound: there is no such job.
+        """
+        return self._database.read(lambda c: listing.follow(c, job_id))
+
     def list(
-        self, after: str | None = None, limit: int = 20, newest_first: bool = True
+        self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
     ) -> tuple[tuple[Job, ...], bool]:
         """A page of jobs in order of acceptance, and whether there are more.
 
         Args:
             after: the last id of the page before; its job may have been deleted since.
+            owner: of this owner's jobs alone; None is of all.
 
         Raises:
             VideoNotFound: `after` is no job id.
         """
-        return self._database.read(lambda c: listing.page(c, after, limit, newest_first))
+        return self._database.read(lambda c: listing.page(c, after, limit, newest_first, owner))
 
     def held_by(self, worker_prefix: str) -> tuple[Job, ...]:
         """The jobs in progress whose workers' names begin so."""
@@ -175,6 +201,14 @@ class JobStore:
         job = (estimates, priority, owner, deadline_s)
         return self._database.read(lambda c: outlook.outlook(c, self._clock, model, pools, *job))
 
+    def situation(self, model: str, pools: Collection[str], *, most: int) -> Situation | None:
+        """The waiting jobs of `model`, one by one, and what they wait for; None where more than `most` wait.
+
+        Args:
+            pools: all that serve `model`.
+        """
+        return self._database.read(lambda c: outlook.situation(c, self._clock, model, pools, most))
+
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.
 
@@ -200,17 +234,17 @@ class JobStore:
         """Whether `claim` may find work; cheap, and takes no lock."""
         return self._database.read(lambda c: claims.claimable(c, self._clock, pool, model))
 
-    def claim(self, pool: str, model: str, worker: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
+    def claim(self, pool: str, model: str, worker: str, lease_s: float) -> Job | None:
         """Take the job that a free card of `pool`, which serves `model`, works on next, for `lease_s` seconds.
 
         It is under a new attempt. None when no job waits that the pool can hold. Which one goes next is
         `scheduling.queueing`'s to say.
 
         First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
-        cancelled, or when this was the last of `max_attempts` crashes.
+        cancelled, or when this was the last of the crashes that it may have.
         """
         return self._database.write(
-            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, max_attempts)
+            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, self._max_attempts)
         )
 
     def adopt(self, pools: Mapping[str, str]) -> None:
@@ -257,26 +291,18 @@ class JobStore:
         values = transitions.failed(self._clock, code, message)
         return self._database.write(lambda c: fence.fail(c, self._clock, job_id, attempt, values))
 
-    def release(
-        self,
-        job_id: str,
-        attempt: int,
-        *,
-        reason_code: str,
-        reason: str,
-        charge: bool,
-        max_attempts: int = MAX_ATTEMPTS,
-    ) -> Job | None:
+    def release(self, job_id: str, attempt: int, *, reason_code: str, reason: str, charge: bool) -> Job | None:
         """Take the job from a worker that died (`charge`) or that drains (not charged), at once.
 
         It waits again in its old place; or it has ended, when cancelled, or with worker_crashed and all its
-        reasons when this was the last of `max_attempts` charged ones.
+        reasons when this was the last of the charged ones that it may have.
 
         Returns:
             The job as it is now; None when this attempt had ended already, or the job was deleted.
         """
         failure = Failure(attempt, reason_code, reason) if charge else None
-        return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts))
+        most = self._max_attempts
+        return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, most))
 
     # What retention does.
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     false,
 )
 
+from serving.cautions import Caution
 from serving.jobs.job import Failure, Job, JobStatus, NewJob, accepted_at
 from serving.jobs.queue import queue_name
 from serving.jobs.worker import Worker
@@ -78,10 +79,14 @@ jobs = Table(
     Column("lease_until", Float(53)),
     Column("lease_boot", Text),
     Column("remixed_from", Text),
+    # Where its end is told; may hold the receiver's own secrets, so it stays out of the request and its recipe.
+    Column("webhook_url", Text),
     # Answers claims, positions, bounds and most of backlogs without touching the rows.
     Index("jobs_line", "status", "model", "queue", "owner", "rank", "seq", "estimate_s"),
     # Answers which pictures are still referred to.
     Index("jobs_picture", "picture_key"),
+    # Answers one key's list.
+    Index("jobs_owner", "owner", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -123,6 +128,67 @@ calibrations = Table(
     Column("updated_at", Float(53), nullable=False),
 )
 
+# Who may use the service. Rows stay: an owner's name must not be given away again.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    # SHA-256 of the whole token, in hex.
+    Column("digest", Text, nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("revoked_at", Float(53)),
+    # Such as "60/minute".
+    Column("rate", Text),
+    Column("daily_gpu_s", Float(53)),
+)
+
+# GPU seconds that each key's jobs have had, by day of the epoch (UTC).
+spending = Table(
+    "spending",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("gpu_s", Float(53), nullable=False),
+)
+
+# Submissions that may be sent again: at work, or turned into a job.
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    # The Idempotency-Key, where there is one.
+    Column("key", Text),
+    Column("fingerprint", Text, nullable=False),
+    Column("job_id", Text),
+    Column("at", Float(53), nullable=False),
+    Column("expires_at", Float(53), nullable=False),
+    Index("submissions_key", "owner", "key", unique=True),
+    Index("submissions_fingerprint", "owner", "fingerprint", "at"),
+    Index("submissions_expiry", "expires_at"),
+)
+
+# Events on their way to receivers, and for some days those that have ended.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    # Deliveries begun: the number of the last one fences what is written about it.
+    Column("attempt", Integer, nullable=False),
+    # When the next delivery may begin; none after the end.
+    Column("next_at", Float(53)),
+    Column("ended_at", Float(53)),
+    # Why the last delivery failed; of an event that has ended, that it is dead.
+    Column("error", Text),
+    Index("webhooks_due", "next_at"),
+    Index("webhooks_ended", "ended_at"),
+)
+
 
 def visible(job_id: str) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""
@@ -152,7 +218,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "picture_key": new.picture_key,
         "source_width": width,
         "source_height": height,
-        "warnings": list(new.warnings),
+        "warnings": [caution.model_dump() for caution in new.warnings],
         "attempt": 0,
         "crashes": 0,
         "failures": [],
@@ -160,6 +226,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "deleted": False,
         "created_at": accepted_at(new.id),
         "remixed_from": new.remixed_from,
+        "webhook_url": new.webhook_url,
     }
 
 
@@ -173,7 +240,7 @@ def job_of(row: RowMapping) -> Job:
         "status": JobStatus(row["status"]),
         "request": request,
         "source_size": (row["source_width"], row["source_height"]),
-        "warnings": tuple(row["warnings"]),
+        "warnings": tuple(Caution.model_validate(told) for told in row["warnings"]),
         "failures": tuple(Failure(**failure) for failure in row["failures"]),
     }
     return Job(**values)

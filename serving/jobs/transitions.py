@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, update
 
+from serving.jobs import outbox
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import CANCELLED, Job, JobStatus
 from serving.jobs.tables import job_of, jobs
@@ -60,6 +61,9 @@ def _ended(clock: StoreClock, status: JobStatus) -> dict[str, Any]:
 
 
 def change(connection: Connection, row: RowMapping, values: dict[str, Any]) -> Job:
-    """Set columns of a row that this transaction has locked; the job as it is now."""
+    """Set columns of a row that this transaction has locked, and announce an end; the job as it is now."""
     statement = update(jobs).where(jobs.c.seq == row["seq"]).values(values).returning(jobs)
-    return job_of(connection.execute(statement).mappings().one())
+    changed = connection.execute(statement).mappings().one()
+    if "completed_at" in values:
+        outbox.announce(connection, changed)
+    return job_of(changed)

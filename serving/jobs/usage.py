@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from serving.jobs import spending
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import JobStatus
 from serving.jobs.tables import jobs, usage
@@ -45,7 +46,7 @@ def recent(connection: Connection, pool: str, now: float) -> Usage:
 
 
 def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
-    """Add the seconds since a finished attempt's claim, encoding included, to what its pool served its owner.
+    """Add the seconds since a finished attempt's claim, encoding included, to its pool's usage and its owner's day.
 
     Args:
         job: `CHARGED` of the attempt.
@@ -58,6 +59,8 @@ def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(usage).values(new).on_conflict_do_nothing())
     before = connection.execute(select(usage.c.gpu_s, usage.c.at).where(mine).with_for_update()).one()
-    gpu_s = faded(before.gpu_s, now - before.at) + max(0.0, now - job.started_at)
+    took_s = max(0.0, now - job.started_at)
+    gpu_s = faded(before.gpu_s, now - before.at) + took_s
     connection.execute(update(usage).where(mine).values(gpu_s=gpu_s, at=now))
+    spending.charge(connection, job.owner, took_s, now)
     connection.execute(delete(usage).where(usage.c.at < now - _FORGOTTEN_S))

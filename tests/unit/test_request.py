@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
-from serving.presets import BUILTIN, I2VGEN_XL, Distance, ModelProfile, profile_for, target_size
-from serving.request import MAX_SEED, VideoParameters, VideoRequest, advice, frame_size, resolve
+from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for, target_size
+from serving.request import MAX_SEED, VideoParameters, VideoRequest, frame_size, resolve
 
 
 def ask(**fields: Any) -> VideoRequest:
@@ -159,17 +159,6 @@ def test_a_model_offers_what_its_profile_says() -> None:
         ModelProfile.model_validate(I2VGEN_XL.model_dump() | {"accelerations": {"turbo": {}}})
 
 
-def test_every_inexact_clip_is_said_to_be_one() -> None:
-    told = Distance(psnr_db=31.25, latent_error=0.1, clip="512p")
-    profile = I2VGEN_XL.model_copy(update={"accelerations": {"deepcache": told, "unipc": Distance()}})
-    request = resolve(VideoParameters(prompt="p", acceleration=["deepcache", "unipc"]), profile, seed=0)
-    unipc, deepcache = advice(request, profile)
-    assert "deepcache" in deepcache
-    assert "31.2 dB" in deepcache
-    assert "unipc" in unipc
-    assert "not been measured" in unipc
-
-
 def test_seconds_times_fps_gives_the_frames() -> None:
     assert ask(seconds=2, fps=12).num_frames == 24
 
@@ -228,8 +217,20 @@ def test_any_legal_types_give_a_request_or_one_of_our_errors(fields: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("scale", "word"), [(1.0, "drift"), (6.9, "drift"), (9.0, None), (12.0, None), (12.5, "stiffen"), (16.5, "distort")]
+    ("given", "kept"),
+    [(None, "edge"), ("edge", "edge"), (" BLUR", "blur"), ("#0AF", "#00aaff"), ("#FfFfFf", "#ffffff")],
 )
-def test_guidance_advice(scale: float, word: str | None) -> None:
-    found = advice(ask(guidance_scale=scale), I2VGEN_XL)
-    assert (word is None and found == []) or (word is not None and word in found[0])
+def test_backgrounds(given: str | None, kept: str) -> None:
+    assert ask(background=given).background == kept
+
+
+@pytest.mark.parametrize("given", ["", "white", "#12345", "#gggggg", "rgb(1,2,3)", "#ffffff;x"])
+def test_other_backgrounds_are_refused(given: str) -> None:
+    with pytest.raises(InvalidParameter, match="edge, blur, or a colour") as caught:
+        ask(background=given)
+    assert caught.value.param == "background"
+
+
+def test_requests_from_before_there_were_backgrounds_are_read() -> None:
+    old = ask().model_dump(exclude={"background", "focus"})
+    assert VideoRequest.model_validate(old) == ask()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -62,3 +67,18 @@ def picture(width: int = 320, height: int = 240, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind)
     return file.getvalue()
+
+
+@contextmanager
+def listening(api: Api) -> Iterator[str]:
+    """The address where the application is served over a socket."""
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(api.http.app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from starlette.types import Message, Receive
 
 from serving.errors import RateLimited, RequestTimedOut
 from serving.http.errors import error_response
+from serving.http.objects import poll_after_ms
 from serving.http.submission import read_submission
 from serving.jobs.worker import Worker
 from serving.presets import BUILTIN, profile_for
@@ -86,7 +88,8 @@ def test_accelerations_in_multipart(api: Api) -> None:
     found = api.submit(**{"acceleration[]": ["deepcache", "dpm-solver++"]})
     assert found["parameters"]["acceleration"] == ["dpm-solver++", "deepcache"]
     assert found["parameters"]["num_inference_steps"] == 4
-    assert any("dpm-solver++: not the exact clip" in warning for warning in found["warnings"])
+    told = [warning["message"] for warning in found["warnings"] if warning["code"] == "inexact"]
+    assert any("dpm-solver++" in message for message in told)
     assert api.store.get(found["id"]).request.shape.accelerations == ("dpm-solver++", "deepcache")
 
 
@@ -101,9 +104,39 @@ def test_a_random_seed_is_reported_and_safe_in_javascript(api: Api) -> None:
     assert all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_polling_is_advised(api: Api) -> None:
-    response = api.http.post(URL, data=GOOD, files={"input_reference": picture()})
-    assert 500 <= int(response.headers["openai-poll-after-ms"]) <= 10_000
+def test_polling_is_advised_by_what_is_left(api: Api) -> None:
+    cost = profile_for(BUILTIN).cost
+    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(0.02, cost)))
+    job = api.store.get(api.submit()["id"])
+
+    def poll_ms() -> int:
+        return int(api.http.get(f"{URL}/{last}").headers["openai-poll-after-ms"])
+
+    last = job.id
+    assert poll_ms() == pytest.approx(job.estimate_s * 100, rel=0.1)
+    assert 500 < poll_ms() < 15_000
+    last = api.submit()["id"]
+    assert poll_ms() == pytest.approx(2 * job.estimate_s * 100, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "position", "eta_s", "poll_ms"),
+    [
+        ({}, 3, 100.0, 10_000),
+        ({}, 900, 36_000.0, 30_000),
+        ({}, 1, 1.0, 500),
+        # Where nobody can tell what is left: by what is before it, or by what it takes where it is.
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, 1, None, 4000),
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, 3, None, 12_000),
+        ({"estimates": {"a": 40.0}, "estimate_s": 40.0}, 900, None, 30_000),
+        ({"estimates": {"a": 40.0, "b": 80.0}, "estimate_s": 40.0, "pool": "b"}, None, None, 8000),
+    ],
+)
+def test_a_tenth_of_what_is_left(
+    api: Api, changes: dict[str, Any], position: int | None, eta_s: float | None, poll_ms: int
+) -> None:
+    job = dataclasses.replace(api.store.get(api.submit()["id"]), **changes)
+    assert poll_after_ms(job, position, eta_s) == poll_ms
 
 
 MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] = [
@@ -291,7 +324,7 @@ def test_where_no_card_comes_any_more_nothing_is_taken(api: Api, monkeypatch: py
 
 def test_an_owner_s_bound_is_a_rate_limit() -> None:
     response = error_response(RateLimited(retry_after_s=7.4))
-    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "8")
     assert json.loads(response.body)["error"]["type"] == "rate_limit_error"
     assert json.loads(response.body)["error"]["code"] == "rate_limit_exceeded"
 
