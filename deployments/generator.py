@@ -86,6 +86,7 @@ class Generator:
             card={
                 "name": model.card.name,
                 "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
+                "compute_capability": model.card.compute_capability,
             },
         )
         self._beat = Beat(self._store, self._worker)

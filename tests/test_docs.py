@@ -13,6 +13,7 @@ from serving.http.app import create_app
 from serving.metrics import TABLE
 from serving.pools import ServedPool
 from serving.presets import BUILTIN, profile_for
+from serving.scheduling.accelerations import ACCELERATIONS
 from serving.service import VideoService
 from serving.settings import PoolSettings, Settings, load_settings
 
@@ -43,6 +44,12 @@ def test_the_settings_table_is_true() -> None:
 def test_the_metrics_table_is_true() -> None:
     rows = [f"| `{m.name}` | {type(m).__name__.lower()} | {', '.join(m.labels)} | {m.help} |" for m in TABLE]
     table = README.split("| metric | kind | labels | meaning |\n|---|---|---|---|\n")[1].split("\n\n")[0]
+    assert table == "\n".join(rows)
+
+
+def test_the_accelerations_table_is_true() -> None:
+    rows = [f"| `{row.name}` | {row.changes} |" for row in ACCELERATIONS.values()]
+    table = README.split("| acceleration | what changes |\n|---|---|\n")[1].split("\n\n")[0]
     assert table == "\n".join(rows)
 
 

@@ -29,6 +29,8 @@ from serving.remote_picture import FIELD as PICTURE
 from serving.remote_picture import Fetch
 from serving.request import METADATA_ENTRIES, VideoParameters
 
+LIST = "acceleration"
+"""The field that may be a list; in a multipart body clients such as OpenAI's send NAME[] for each of its items."""
 MAX_FIELDS = len(VideoParameters.model_fields) + METADATA_ENTRIES + 8
 
 
@@ -142,6 +144,7 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         raise InvalidRequest("The multipart body cannot be read by the charset it names; use UTF-8.") from None
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    listed: list[str] = []
     pictures: list[bytes | str] = []
     for name, value in form.multi_items():
         if name == PICTURE and isinstance(value, UploadFile):
@@ -152,10 +155,14 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
             pictures.append(value)
         elif name.startswith("metadata[") and name.endswith("]"):
             _add(metadata, name[len("metadata[") : -1], value)
+        elif name == f"{LIST}[]":
+            listed.append(value)
         else:
             _add(values, name, value)
     if metadata:
         _add(values, "metadata", metadata)
+    if listed:
+        _add(values, LIST, listed)
     return video_parameters(values, strict=False), _only(pictures)
 
 

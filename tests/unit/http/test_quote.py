@@ -124,6 +124,39 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
 
 
+def test_accelerations_cost_less_and_are_named(cards: Api) -> None:
+    exact = quote(cards, size="512x512")
+    assert exact["parameters"]["acceleration"] == []
+    assert not any(warning["code"] == "inexact" for warning in exact["warnings"])
+    costs = {"unipc": 0.5, "deepcache": 0.68, "guidance-interval": 0.76, "deepcache,guidance-interval": 0.51}
+    for names, share in costs.items():
+        found = quote(cards, size="512x512", acceleration=names)
+        assert found["gpu_seconds"] / exact["gpu_seconds"] == pytest.approx(share, abs=0.02), names
+        assert found["parameters"]["acceleration"] == names.split(",")
+        told = [warning["message"] for warning in found["warnings"] if warning["code"] == "inexact"]
+        assert [name for name in names.split(",") if not any(name in message for message in told)] == []
+
+
+def test_a_pool_whose_cards_cannot_says_so(cards: Api, make_api: Callable[..., Api]) -> None:
+    pools = {pool["name"]: pool for pool in quote(cards, size="512x512", acceleration="fp8")["pools"]}
+    assert pools["small"]["fits"]
+    assert (pools["large"]["fits"], pools["large"]["plan"], pools["large"]["gpu_seconds"]) == (False, None, None)
+    assert pools["large"]["reason"] == "fp8 needs compute capability 8.9; a card has 8"
+    ask_for = {"size": "512x512", "acceleration": "fp8"}
+    refused = ask(make_api(pools=POOLS[1:]), **ask_for).json()["error"]
+    assert (refused["code"], refused["param"]) == ("does_not_fit", "acceleration")
+    assert "large: fp8 needs compute capability 8.9" in refused["message"]
+
+
+def test_an_auto_pool_can_do_what_its_card_reports(make_api: Callable[..., Api]) -> None:
+    api = make_api(pools=[{"name": "any", "card": "auto", "model": PUBLISHED}])
+    fields = {"size": "512x512", "acceleration": "fp8"}
+    assert ask(api, **fields).json()["error"]["param"] == "acceleration"
+    card = {"name": "NVIDIA Something", "memory_bytes": 40 * 2**30, "compute_capability": 12.0}
+    api.store.beat(Worker(id="a", role="generator", pool="any", card=card))
+    assert quote(api, **fields)["pools"][0]["fits"]
+
+
 def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[..., Api]) -> None:
     api = make_api(pools=POOLS[:1])
     refused = ask(api, **LARGE)
