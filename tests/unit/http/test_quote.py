@@ -208,11 +208,12 @@ def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
     assert pool["cards"] == 2
     assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
     assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
-    assert not any(warning.startswith("deadline: ") for warning in found["warnings"])
+    assert "late" not in {warning["code"] for warning in found["warnings"]}
     missed = quote(pair, size="512x512", deadline="0.1")
     assert missed["pools"][0]["cards"] == 2
     late_s = missed["finishes_in_s"] - 0.1
-    assert f"deadline: the clip is expected {late_s:.0f} s after it." in missed["warnings"]
+    said = {warning["code"]: warning["message"] for warning in missed["warnings"]}
+    assert said["late"] == f"The clip is expected {late_s:.0f} s after its deadline."
 
 
 @pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
