@@ -238,7 +238,9 @@ def test_a_place_says_how_long_its_cards_need_for_what_is_before_it(
     working = claim(store, "large")
     assert working is not None
     store.renew(working.id, 1, 30.0, stage="denoising", progress=50)
-    insert(estimates=SMALL)
+    for _ in range(2):
+        insert(estimates=SMALL)
+    assert claim(store, "small") is not None
     last = insert(estimates=LARGE)
     # 30 s wait before it, and 15 s are left of the job in progress; nobody can say how many cards come.
     assert store.place(last) == (2, 45.0)
