@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, NoReturn
 
 from ray import serve
@@ -54,8 +57,11 @@ class Generator:
             on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
-        # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
+        # A call ends a moment before the card is free, so that the next job is here in time, and one that is cancelled
+        # frees Serve's slot although its thread still runs. So the card has a lock of its own.
         self._card = asyncio.Lock()
+        # CUDA's libraries keep handles and workspaces for each thread that calls them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="card")
         # One clip may be on its way to the encoder while the card works on the next.
         self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +80,7 @@ class Generator:
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job) -> None:
-        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended."""
+        """Returns once the card is free again, or will be in a moment: its frames are decoded, or the job has ended."""
         free = asyncio.Event()
         work = self._keep(self._work(job, free))
         work.add_done_callback(lambda _: free.set())
@@ -88,31 +94,42 @@ class Generator:
     async def __del__(self) -> None:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
-            async with self._way_out:
-                self._beat.leave()
+            async with self._card, self._way_out:
+                await asyncio.to_thread(self._beat.leave)
 
     async def _work(self, job: Job, free: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+
+        def nearly_free() -> None:
+            loop.call_soon_threadsafe(free.set)
+
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
-        with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
-            async with self._card:
+        with about(job.id):
+            async with JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
                 try:
-                    rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                    # The card may still be decoding the clip before.
+                    prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
+                    if prepared is None:
+                        return
+                    async with self._card:
+                        render = partial(self._renderer.render, prepared, lease, nearly_free)
+                        rendered = await loop.run_in_executor(self._thread, copy_context().run, render)
+                        if rendered is None:
+                            return
+                        await self._way_out.acquire()
                 except I2VError as error:
                     # The store is out of reach, not the card: the job waits again once its lease ends.
                     logger.warning("not settled: %s", error.message, extra={"code": error.code})
                     return
                 except Exception as error:
-                    self._give_up(job, error)
-                if rendered is None:
-                    return
-                await self._way_out.acquire()
-            free.set()
-            try:
-                await self._hand_over(job, rendered)
-            except I2VError as error:
-                logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
-            finally:
-                self._way_out.release()
+                    await asyncio.to_thread(self._give_up, job, error)
+                free.set()
+                try:
+                    await self._hand_over(job, rendered)
+                except I2VError as error:
+                    logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
+                finally:
+                    self._way_out.release()
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
@@ -126,7 +143,6 @@ class Generator:
                 reason_code=WorkerCrashed.code,
                 reason="The card failed: " + str(error).partition("\n")[0],
                 charge=True,
-                max_attempts=self._settings.max_attempts,
             )
         finally:
             os._exit(1)
@@ -150,7 +166,6 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
-            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from serving.errors import I2VError
 from serving.jobs.backlog import Load
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Situation
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.request import VideoRequest
@@ -19,10 +19,6 @@ from serving.scheduling.placement import Placement, Pool
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
 from serving.settings import AUTO, Settings
 from serving.sizing import target, wanted
-
-ASSUMED_START_S = 60.0
-"""Seconds from waking a card to its first job. Nobody has measured it for a pool that sleeps; loading the published
-model takes about so long."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ class Quoter:
         )
         backlog = self._store.backlog()
         will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
-        cards = [_cards(pool.name, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook) for pool in serving]
         starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
         memory = {pool.name: pool.memory_gib for pool in known}
         named = {worker.pool: str(worker.card["name"]) for worker in workers if worker.card is not None}
@@ -147,11 +143,11 @@ class Quoter:
         return Quote(request, outlook.now, seconds, start_s, tuple(rows), backlog.total, warnings, refusal)
 
 
-def _cards(pool: str, up: int, will_be: int, outlook: Outlook) -> Cards:
+def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) -> Cards:
     """The cards that are up, those at work first, and those that are started."""
-    left_s = sorted(outlook.left_s.get(pool, ()), reverse=True)[:up]
+    left_s = sorted(found.left_s.get(pool.name, ()), reverse=True)[:up]
     idle = [0.0] * (up - len(left_s))
-    return Cards(pool, (*left_s, *idle, *[ASSUMED_START_S] * (will_be - up)), outlook.usage[pool])
+    return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
 
 
 def _or_never(seconds: float | None) -> float:

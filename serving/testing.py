@@ -16,7 +16,7 @@ from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
 from serving.presets import EMULATED, ModelProfile
 from serving.request import VideoRequest
 from serving.scheduling.cards import CardClass
-from serving.scheduling.cost import seconds
+from serving.scheduling.cost import speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
 
 GIB = 2**30
@@ -56,7 +56,7 @@ class InMemoryMetrics:
 
 
 class EmulatedPipeline:
-    """A card that is as busy as the cost model says, without a card: it sleeps through the steps.
+    """A card that is as busy as the cost model says, without a card: it sleeps through every stage.
 
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
@@ -77,6 +77,10 @@ class EmulatedPipeline:
         """The fastest plan that the emulated card's memory holds."""
         return largest_fitting(request.shape, self._profile.cost, self._class.memory_gib) or PLANS[-1]
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Image.Image:
+        """There is nothing to prepare."""
+        return picture
+
     def generate(
         self,
         picture: Image.Image,
@@ -91,16 +95,24 @@ class EmulatedPipeline:
         Raises:
             Cancelled: `should_stop` said so, before a step.
         """
+        cost, steps = self._profile.cost, request.num_inference_steps
+        expected = stage_seconds(request.shape, cost, speed_of(self._class.tflops, cost))
         started = time.perf_counter()
-        steps = request.num_inference_steps
-        step_s = seconds(request.shape, self._profile.cost, self._class.tflops) / steps
+        self._sleep(expected["condition"])
+        conditioned = time.perf_counter()
         for step in range(1, steps + 1):
             if should_stop is not None and should_stop():
                 raise Cancelled
-            self._sleep(step_s)
+            self._sleep(expected["denoise"] / steps)
             if on_step is not None:
                 on_step(step, steps)
-        timings = {"condition": 0.0, "denoise": time.perf_counter() - started, "decode": 0.0}
+        denoised = time.perf_counter()
+        self._sleep(expected["decode"])
+        timings = {
+            "condition": conditioned - started,
+            "denoise": denoised - conditioned,
+            "decode": time.perf_counter() - denoised,
+        }
         peak = peak_gib(plan, request.shape, self._profile.cost)
         return Clip(_pattern(request.seed, request.num_frames), timings, int(peak * GIB), plan.name)
 

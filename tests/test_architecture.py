@@ -49,6 +49,7 @@ ORDER = [
     "placing",
     "sizing",
     "quoting",
+    "timetable",
     "keyring",
     "rates",
     "repetition",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +66,10 @@ class LoadedModel(Protocol):
     def card(self) -> Card: ...
     def warm_up(self) -> None: ...
     def plan_for(self, request: VideoRequest) -> MemoryPlan: ...
+    def read(self, picture: Image.Image, request: VideoRequest) -> Any: ...
     def generate(
         self,
-        picture: Image.Image,
+        picture: Any,
         request: VideoRequest,
         *,
         on_step: OnStep | None = None,

@@ -68,8 +68,13 @@ def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
 
 def seconds_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> float:
     """Seconds of a clip on a card of `pool`: by the measured speed, else by the class's."""
+    return sum(stages_on(shape, cost, pool, plan).values())
+
+
+def stages_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> dict[str, float]:
+    """The same, of each stage."""
     speed = speed_of(pool.tflops, cost) if pool.speed is None else pool.speed
-    return sum(stage_seconds(shape, cost, speed, sequential=plan.sequential).values())
+    return stage_seconds(shape, cost, speed, sequential=plan.sequential)
 
 
 def _refusal(shape: Shape, cost: CostRow, pools: list[Pool], choices: Choices) -> str:

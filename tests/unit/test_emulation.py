@@ -17,7 +17,7 @@ from serving.presets import EMULATED, I2VGEN_XL
 from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds, tflop
-from serving.settings import Settings, load_settings
+from serving.settings import PoolSettings, Settings, load_settings
 from serving.testing import EmulatedPipeline
 
 PICTURE = Image.new("RGB", (512, 512))
@@ -42,7 +42,7 @@ def test_it_sleeps_what_the_cost_model_says_step_by_step() -> None:
     asked = request(preset="standard")
     EmulatedPipeline(I2VGEN_XL, card, slept.append).generate(PICTURE, asked, on_step=lambda *step: told.append(step))
     assert told == [(step, 50) for step in range(1, 51)]
-    assert len(slept) == 50
+    assert len(slept) == 50 + 2
     assert sum(slept) == pytest.approx(seconds(asked.shape, I2VGEN_XL.cost, card.tflops))
 
 
@@ -50,8 +50,8 @@ def test_a_cancel_ends_it_before_the_next_step() -> None:
     slept: list[float] = []
     pipeline = EmulatedPipeline(I2VGEN_XL, CARDS["h100"], slept.append)
     with pytest.raises(Cancelled):
-        pipeline.generate(PICTURE, request(), should_stop=lambda: len(slept) == 3)
-    assert len(slept) == 3
+        pipeline.generate(PICTURE, request(), should_stop=lambda: len(slept) == 1 + 3)
+    assert len(slept) == 1 + 3
 
 
 def test_the_seed_decides_the_frames() -> None:
@@ -84,7 +84,16 @@ def test_its_replicas_take_no_gpu_and_keep_their_label() -> None:
     assert options == {"num_cpus": 0.01, "label_selector": {"gpu-class": "rtx4090"}}
     assert replica_options(big, gpus=1)["ray_actor_options"] == {"num_cpus": 0.01}
     real = ServedPool(small.settings, "builtin", small.profile)
-    assert replica_options(real, gpus=1)["ray_actor_options"]["num_gpus"] == 1
+    assert replica_options(real, gpus=1)["ray_actor_options"] == {
+        "num_gpus": 1,
+        "num_cpus": 0,
+        "label_selector": {"gpu-class": "rtx4090"},
+    }
+
+
+def test_a_replica_that_renders_on_the_cpu_has_one_heap() -> None:
+    cpu = ServedPool(PoolSettings(card="cpu"), "builtin", I2VGEN_XL)
+    assert replica_options(cpu, gpus=1)["ray_actor_options"]["runtime_env"]["env_vars"] == {"MALLOC_ARENA_MAX": "1"}
 
 
 @pytest.mark.parametrize("card", ["auto", "cpu"])
