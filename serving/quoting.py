@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.cautions import Caution
 from serving.errors import I2VError
 from serving.jobs.backlog import Load
 from serving.jobs.outlook import Situation
@@ -70,7 +71,7 @@ class Quote:
     """Those that serve its model; it would go to the first."""
     queue: Load
     """All that waits, of every model."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     refusal: I2VError | None
     """What a submission would be answered now; None where it would be taken."""
 
@@ -93,7 +94,7 @@ class Quoter:
         request: VideoRequest,
         placement: Placement,
         known: Sequence[Pool],
-        warnings: tuple[str, ...],
+        warnings: tuple[Caution, ...],
         owner: str,
         refusal: I2VError | None,
     ) -> Quote:
@@ -139,7 +140,8 @@ class Quoter:
         rows.sort(key=lambda row: (_or_never(row.starts_in_s), _or_never(row.gpu_seconds)))
         late_s = start_s + seconds - (request.deadline_s or math.inf)
         if late_s > 0:
-            warnings += (f"deadline: the clip is expected {late_s:.0f} s after it.",)
+            message = f"The clip is expected {late_s:.0f} s after its deadline."
+            warnings += (Caution(code="late", field="deadline", message=message),)
         return Quote(request, outlook.now, seconds, start_s, tuple(rows), backlog.total, warnings, refusal)
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from serving.cautions import Caution
 from serving.jobs.job import Job, JobStatus
+from serving.presets import ModelProfile
+from serving.prompts.tuning import Hint, hints
 
 POLL_MS = (500, 30_000)
 
@@ -46,7 +49,8 @@ class Video(BaseModel):
     parameters: dict[str, Any]
     recipe: dict[str, Any] | None
     timings: dict[str, float] | None
-    warnings: list[str]
+    warnings: list[Caution]
+    hints: list[Hint]
     metadata: dict[str, str]
 
 
@@ -68,8 +72,16 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video(job: Job, queue_position: int | None = None, eta_s: float | None = None) -> Video:
-    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next, and lists leave both out."""
+def video(
+    job: Job, queue_position: int | None = None, eta_s: float | None = None, profile: ModelProfile | None = None
+) -> Video:
+    """`job` as the wire's Video; lists leave all but the job out.
+
+    Args:
+        queue_position: 1 for the job that goes next.
+        eta_s: seconds until it is expected to be done.
+        profile: its model's, where that is still served; a finished video has hints then.
+    """
     request = job.request
     result = job.result or {}
     error = None
@@ -98,6 +110,7 @@ def video(job: Job, queue_position: int | None = None, eta_s: float | None = Non
         recipe=result.get("recipe"),
         timings=result.get("timings"),
         warnings=list(job.warnings),
+        hints=list(hints(request, profile)) if profile is not None and job.status == JobStatus.COMPLETED else [],
         metadata=request.metadata,
     )
 
