@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test test-cluster
+.PHONY: install demo serve test test-cluster test-clients
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,7 +26,11 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
 	$(BIN)/python -m pytest tests/integration/test_main_job.py tests/integration/test_crashes.py tests/gpu
 
-# Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, and pools of emulated cards.
+# Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, pools of emulated cards, two cards on one job.
 test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
-		tests/integration/test_emulated_pools.py
+		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py
+
+# Clients that others wrote, in several versions, and Schemathesis; they are installed into .cache/clients.
+test-clients: install
+	$(BIN)/python -m pytest tests/clients

@@ -16,9 +16,11 @@ from deployments.aftermath import Aftermath, aftermath
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
 from deployments.couriering import Couriering
+from deployments.partners import Partners
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
+from serving.engine.link import Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.worker import Worker
@@ -48,6 +50,7 @@ class Dispatcher:
         self._store = wiring.open_store()
         self._metrics = wiring.metrics()
         self._store.adopt({pool.settings.name: pool.profile.name for pool in wiring.pools})
+        self._partners = Partners(self._store, wiring.pools)
         self._running: set[asyncio.Task[None]] = set()
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [
@@ -133,9 +136,10 @@ class Dispatcher:
                 )
                 if job is not None:
                     with about(job.id):
-                        response = await self._dispatch(pool, cards, card, job)
-                        settled.set()
-                        await self._follow(job, response)
+                        async with self._partners.beside(pool, cards, card, job) as meeting:
+                            response = await self._dispatch(pool, cards, card, job, meeting)
+                            settled.set()
+                            await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)
@@ -154,10 +158,12 @@ class Dispatcher:
             self._metrics.observe(WAIT_SECONDS, waited_s, pool=name, priority=job.priority)
         logger.info("attempt %d dispatched", job.attempt, extra={"attempt": job.attempt, "pool": name})
 
-    async def _dispatch(self, pool: ServedPool, cards: DeploymentHandle[Any], card: Any, job: Job) -> Awaitable[None]:
+    async def _dispatch(
+        self, pool: ServedPool, cards: DeploymentHandle[Any], card: Any, job: Job, meeting: Meeting | None
+    ) -> Awaitable[None]:
         try:
             self._count_claim(pool, job)
-            response: Awaitable[None] = cards.dispatch(card, job)
+            response: Awaitable[None] = cards.dispatch(card, job, meeting)
         except Exception as error:
             # No card has heard of it.
             logger.warning("attempt %d was not dispatched, and waits again: %r", job.attempt, error)

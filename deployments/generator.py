@@ -1,14 +1,17 @@
-"""One replica a card: takes one job at a time from the dispatcher, hands its frames to the encoder."""
+"""One replica a card: takes a job at a time and hands its frames to the encoder, or helps with another card's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ray import serve
 from ray.exceptions import RayError
@@ -19,8 +22,10 @@ from deployments.beating import Beat
 from deployments.encoder import RECEIVED
 from deployments.loading import load
 from deployments.wiring import Wiring
+from serving.assisting import Assistant
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
+from serving.engine.link import Door, Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -31,6 +36,7 @@ from serving.rendering import Rendered, Renderer
 
 logger = logging.getLogger(__name__)
 HANDOVERS = 3
+T = TypeVar("T")
 
 
 @serve.deployment(
@@ -57,6 +63,13 @@ class Generator:
             on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
+        self._assistant = Assistant(
+            model,
+            pool.profile.cost,
+            self._meter,
+            on_hang=lambda job, missing: self._exit(job, TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
         # A call ends a moment before the card is free, so that the next job is here in time, and one that is cancelled
         # frees Serve's slot although its thread still runs. So the card has a lock of its own.
         self._card = asyncio.Lock()
@@ -65,7 +78,7 @@ class Generator:
         # One clip may be on its way to the encoder while the card works on the next.
         self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        worker = Worker(
+        self._worker = Worker(
             id=serve.get_replica_context().replica_tag,
             role="generator",
             pool=pool.settings.name,
@@ -73,20 +86,35 @@ class Generator:
             card={
                 "name": model.card.name,
                 "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
+                "compute_capability": model.card.compute_capability,
             },
         )
-        self._beat = Beat(self._store, worker)
-        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(worker.card))
+        self._beat = Beat(self._store, self._worker)
+        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
-    async def generate(self, job: Job) -> None:
-        """Returns once the card is free again, or will be in a moment: its frames are decoded, or the job has ended."""
+    async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
+        """Returns once the card is free again, or will be in a moment: its frames are decoded, or the job has ended.
+
+        Args:
+            meeting: where a second card waits to help.
+        """
         free = asyncio.Event()
-        work = self._keep(self._work(job, free))
+        work = self._keep(self._work(job, meeting, free))
         work.add_done_callback(lambda _: free.set())
         await free.wait()
         if work.done():
             work.result()
+
+    async def assist(self, job: Job, host: str) -> AsyncIterator[Meeting]:
+        """Yields where the card that has the job finds this one; ends when it needs this one no more."""
+        door, over = Door(host), threading.Event()
+        work = self._keep(self._assist(job, door, over))
+        try:
+            yield door.meeting
+            await asyncio.shield(work)
+        finally:
+            over.set()
 
     async def check_health(self) -> None:
         self._beat.check()
@@ -97,7 +125,18 @@ class Generator:
             async with self._card, self._way_out:
                 await asyncio.to_thread(self._beat.leave)
 
-    async def _work(self, job: Job, free: asyncio.Event) -> None:
+    async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
+        with about(job.id), door:
+            async with self._card:
+                self._beat.say(replace(self._worker, assists=job.id))
+                try:
+                    await self._on_card(partial(self._assistant.assist, job, door, over.is_set))
+                except Exception as error:
+                    self._exit(job, error)
+                finally:
+                    self._beat.say(self._worker)
+
+    async def _work(self, job: Job, meeting: Meeting | None, free: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
 
         def nearly_free() -> None:
@@ -112,8 +151,9 @@ class Generator:
                     if prepared is None:
                         return
                     async with self._card:
-                        render = partial(self._renderer.render, prepared, lease, nearly_free)
-                        rendered = await loop.run_in_executor(self._thread, copy_context().run, render)
+                        rendered = await self._on_card(
+                            partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                        )
                         if rendered is None:
                             return
                         await self._way_out.acquire()
@@ -133,6 +173,10 @@ class Generator:
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
+    async def _on_card(self, work: Callable[[], T]) -> T:
+        """What `work` gives, in the card's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
+
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
         logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
@@ -146,6 +190,11 @@ class Generator:
             )
         finally:
             os._exit(1)
+
+    def _exit(self, job: Job, error: Exception) -> NoReturn:
+        """As `_give_up`, where the job is another card's."""
+        logger.critical("the card that helped is lost: %s", error, exc_info=error, extra={"job": job.id})
+        os._exit(1)
 
     async def _hand_over(self, job: Job, rendered: Rendered) -> None:
         for attempt in range(1, HANDOVERS + 1):

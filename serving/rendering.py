@@ -17,13 +17,15 @@ from PIL import Image
 
 from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine.contract import LoadedModel
+from serving.engine.contract import Card, LoadedModel
+from serving.engine.link import Meeting
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
+from serving.scheduling.accelerations import counted
 from serving.scheduling.calibration import Observation
 from serving.scheduling.cards import recognise
 from serving.scheduling.cost import CostRow, seconds
@@ -56,7 +58,7 @@ class Rendered:
     frames: np.ndarray
     recipe: dict[str, Any]
     observation: Observation | None = None
-    """What it says of the card's speed; None where memory ran short on the way."""
+    """What it says of the card's speed; None where memory ran short on the way, or its work is not counted."""
 
 
 class Renderer:
@@ -94,7 +96,11 @@ class Renderer:
         return self._ended_or(job, lease, lambda: self._prepare(job))
 
     def render(
-        self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object] = lambda: None
+        self,
+        prepared: Prepared,
+        lease: JobLease,
+        nearly_free: Callable[[], object] = lambda: None,
+        meeting: Meeting | None = None,
     ) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
 
@@ -102,11 +108,12 @@ class Renderer:
 
         Args:
             nearly_free: called, in another thread, `LEAD_S` before the frames are expected, if they are.
+            meeting: where a second card waits to help.
         """
 
         def work() -> Rendered:
             with self._meter.at_work():
-                return self._render(prepared, lease, nearly_free)
+                return self._render(prepared, lease, nearly_free, meeting)
 
         rendered = self._ended_or(prepared.job, lease, work)
         if rendered is not None and lease.should_stop():
@@ -146,10 +153,13 @@ class Renderer:
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
         return Prepared(job, png, self._model.read(picture, job.request))
 
-    def _render(self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object]) -> Rendered:
+    def _render(
+        self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object], meeting: Meeting | None
+    ) -> Rendered:
         job = prepared.job
         lease.report("conditioning", 0, job.request.num_inference_steps)
-        limits = limits_for(self._expected_s(job.request), job.request.num_inference_steps, self._least_step_s)
+        denoising_s = expected_s(job.request, self._cost, self._model.card)
+        limits = limits_for(denoising_s, job.request.num_inference_steps, self._least_step_s)
         with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
             plan = self._model.plan_for(job.request)
 
@@ -167,15 +177,18 @@ class Renderer:
                 on_step=on_step,
                 should_stop=lease.should_stop,
                 plan=plan,
+                meeting=meeting,
             )
         self._decode_s = clip.timings["decode"] / _pixels(job.request)
         self._meter.clip(clip)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
-        recipe = recipe_of(job, self._model, prepared.png, clip.timings) | {"memory_plan": clip.plan}
-        as_planned = clip.plan == plan.name
-        observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
+        recipe = recipe_of(job, self._model, prepared.png, clip.timings)
+        recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
+        # What it took with a second card says little of one.
+        tells = clip.plan == plan.name and meeting is None and counted(job.request.acceleration)
+        observation = Observation(job.request.shape, clip.timings, plan.sequential) if tells else None
         return Rendered(clip.frames, recipe, observation)
 
     def _foresee_end(self, request: VideoRequest, nearly_free: Callable[[], object]) -> None:
@@ -184,12 +197,6 @@ class Renderer:
             soon = threading.Timer(max(0.0, self._decode_s * _pixels(request) - LEAD_S), nearly_free)
             soon.daemon = True
             soon.start()
-
-    def _expected_s(self, request: VideoRequest) -> float:
-        """Seconds that this card is expected to denoise for."""
-        card = self._model.card
-        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
-        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":
@@ -203,6 +210,12 @@ def _pixels(request: VideoRequest) -> int:
     return request.width * request.height * request.num_frames
 
 
+def expected_s(request: VideoRequest, cost: CostRow, card: Card) -> float:
+    """Seconds that `card` is expected to work on a clip, where it was never measured."""
+    memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+    return seconds(request.shape, cost, recognise(card.name, memory_gib).tflops)
+
+
 def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
     return make_recipe(
         job.request,
@@ -212,6 +225,7 @@ def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, flo
         card=model.card.name,
         dtype=model.source.dtype,
         kernels=model.source.kernels,
+        scheduler=model.source.scheduler,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 import numpy as np
 from PIL import Image
 
-from serving.engine.contract import Card, Clip, OnStep, ShouldStop, Source
+from serving.engine.contract import Card, Clip, OnHalf, OnStep, ShouldStop, Source
+from serving.engine.link import Link, LinkLost, Meeting, connect
 from serving.errors import Cancelled
 from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
 from serving.presets import EMULATED, ModelProfile
 from serving.request import VideoRequest
 from serving.scheduling.cards import CardClass
-from serving.scheduling.cost import speed_of, stage_seconds
+from serving.scheduling.cost import shared_stage_seconds, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
 
 GIB = 2**30
@@ -61,14 +64,15 @@ class EmulatedPipeline:
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
 
-    source = Source(EMULATED, revision="none", dtype="none", kernels="none")
+    source = Source(EMULATED, revision="none", dtype="none", kernels="none", scheduler="none")
 
     def __init__(self, profile: ModelProfile, card: CardClass, sleep: Callable[[float], object] = time.sleep) -> None:
         """`profile.cost` says what work there is, and `card` how fast it is done."""
         self._profile = profile
         self._class = card
         self._sleep = sleep
-        self.card = Card(f"emulated {card.name}", int(card.memory_gib * GIB))
+        memory = int(card.memory_gib * GIB)
+        self.card = Card(f"emulated {card.name}", memory, compute_capability=card.compute_capability)
 
     def warm_up(self) -> None:
         pass
@@ -89,23 +93,36 @@ class EmulatedPipeline:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip:
-        """The clip of one request, after the seconds it would take.
+        """The clip of one request, after the seconds it would take; of two cards for as long as one `assist`s.
 
         Raises:
             Cancelled: `should_stop` said so, before a step.
         """
         cost, steps = self._profile.cost, request.num_inference_steps
-        expected = stage_seconds(request.shape, cost, speed_of(self._class.tflops, cost))
+        speed = speed_of(self._class.tflops, cost)
+        expected = stage_seconds(request.shape, cost, speed)
+        together_s = shared_stage_seconds(request.shape, cost, speed)["denoise"]
+        shared_steps = 0
         started = time.perf_counter()
         self._sleep(expected["condition"])
         conditioned = time.perf_counter()
-        for step in range(1, steps + 1):
-            if should_stop is not None and should_stop():
-                raise Cancelled
-            self._sleep(expected["denoise"] / steps)
-            if on_step is not None:
-                on_step(step, steps)
+        second = _met(meeting)
+        with second or nullcontext():
+            for step in range(1, steps + 1):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                self._sleep((expected["denoise"] if second is None else together_s) / steps)
+                if second is not None:
+                    try:
+                        second.send(_HALF)
+                        second.receive(math.inf, should_stop or _never)
+                        shared_steps += 1
+                    except LinkLost:
+                        second = None
+                if on_step is not None:
+                    on_step(step, steps)
         denoised = time.perf_counter()
         self._sleep(expected["decode"])
         timings = {
@@ -113,8 +130,39 @@ class EmulatedPipeline:
             "denoise": denoised - conditioned,
             "decode": time.perf_counter() - denoised,
         }
-        peak = peak_gib(plan, request.shape, self._profile.cost)
-        return Clip(_pattern(request.seed, request.num_frames), timings, int(peak * GIB), plan.name)
+        peak = int(peak_gib(plan, request.shape, cost) * GIB)
+        return Clip(_pattern(request.seed, request.num_frames), timings, peak, plan.name, shared_steps)
+
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int:
+        """Answer the card at the other end of `link`, which sleeps for both, until it is gone; how many times."""
+        halves = 0
+        with suppress(LinkLost):
+            while True:
+                link.send(link.receive(math.inf, should_stop or _never))
+                halves += 1
+                if on_half is not None:
+                    on_half(halves)
+        return halves
+
+
+_HALF = b"half"
+
+
+def _met(meeting: Meeting | None) -> Link | None:
+    with suppress(LinkLost):
+        return None if meeting is None else connect(meeting)
+    return None
+
+
+def _never() -> bool:
+    return False
 
 
 def _pattern(seed: int, num_frames: int) -> np.ndarray:

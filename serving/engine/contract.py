@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from serving.engine.link import Link, Meeting
 from serving.request import VideoRequest
 from serving.scheduling.plans import PLANS, MemoryPlan
 
+OnHalf = Callable[[int], object]
+"""(guidance halves predicted for another card, from 1)"""
 OnStep = Callable[[int, int], None]
 """(steps done, from 1; steps in all)"""
 ShouldStop = Callable[[], bool]
@@ -29,6 +32,8 @@ class Card:
     memory_bytes: int
     own_memory: bool = True
     """False where the memory is the machine's, which is no limit here."""
+    compute_capability: float = 0.0
+    """As NVIDIA counts; 0 of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Source:
     dtype: str
     kernels: str
     """Which implementation of the UNet's kernels runs: "triton" or "torch"."""
+    scheduler: str
+    """The class of the model's own."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Clip:
     """The most memory allocated on the card, weights included; None on a CPU."""
     plan: str = PLANS[0].name
     """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
+    shared_steps: int = 0
+    """Denoising steps that a second card did half of."""
 
 
 class LoadedModel(Protocol):
@@ -75,4 +84,13 @@ class LoadedModel(Protocol):
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip: ...
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int: ...

@@ -8,23 +8,27 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
-from serving.engine import card, decoding, kernels, sampler
+from serving.engine import card, decoding, kernels, partner, sampler
 from serving.engine.conditioning import Reading, condition, read
-from serving.engine.contract import Clip, OnStep, ShouldStop, Source
+from serving.engine.contract import Clip, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
 from serving.engine.encoders import Encoders
+from serving.engine.link import Link, Meeting
+from serving.engine.partner import Partner
 from serving.engine.replay import Replay
 from serving.engine.residence import Residence
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
-from serving.errors import InsufficientGpuMemory
+from serving.errors import DoesNotFit, InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
+from serving.scheduling.accelerations import lacking, steps
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
@@ -82,7 +86,8 @@ class Pipeline:
     @property
     def source(self) -> Source:
         dtype = str(self.modules.unet.dtype).removeprefix("torch.")
-        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device))
+        scheduler = type(self.modules.scheduler).__name__
+        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device), scheduler)
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
@@ -115,12 +120,13 @@ class Pipeline:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip:
         """The clip of one request.
 
-        Where the card runs out of memory while it denoises, the clip is begun anew: by the same plan if graphs held
-        memory, else by the next smaller one. What is denoised is kept: decoding takes fewer frames at once, or what
-        it does not need leaves the card.
+        Where the card runs out of memory while it denoises, the clip is begun anew, without a second card: by the same
+        plan if graphs held memory, else by the next smaller one. What is denoised is kept: decoding takes fewer frames
+        at once, or what it does not need leaves the card.
 
         Args:
             picture: RGB, best of exactly the request's (width, height), else its middle is taken; or what `read`
@@ -128,39 +134,85 @@ class Pipeline:
             on_step: told (steps done, steps in all) after each step.
             should_stop: asked before each step and before each chunk of frames is decoded.
             plan: the memory plan to begin with.
+            meeting: where a second card waits to `assist` with a guided request; it need not be there, nor stay.
 
         Raises:
             Cancelled: `should_stop` said so.
+            DoesNotFit: the card cannot do one of the request's accelerations.
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
+        if beyond := lacking(request.acceleration, self.card.compute_capability):
+            have = f"this {self.card.name} has {self.card.compute_capability:g}"
+            raise DoesNotFit(f"acceleration: {beyond}; {have}.", param="acceleration")
         should_stop = should_stop or _never
         reading = picture if isinstance(picture, Reading) else self.read(picture, request)
         self._leave_room(plan, request)
         attempts = [plan, *smaller_plans(plan, request.guided)]
         if self.replay.held_bytes:
             attempts.insert(0, plan)
-        for attempt in attempts:
-            try:
-                denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt)
-                break
-            except RuntimeError as error:
-                if not card.is_out_of_memory(error):
-                    raise
-            # Outside the handler: inside it the error's traceback would keep every activation alive.
-            self.replay.clear()
-            self.encoders.clear()
-            card.release(self.device)
-            logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
-        else:
-            raise self._too_small_for(request)
+        with partner.met(meeting if request.guided and not request.acceleration else None, self.source) as second:
+            for attempt in attempts:
+                try:
+                    denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second)
+                    break
+                except RuntimeError as error:
+                    if not card.is_out_of_memory(error):
+                        raise
+                # Outside the handler: inside it the error's traceback would keep every activation alive.
+                self._free()
+                if second is not None:
+                    second.leave()
+                    second = None
+                logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
+            else:
+                raise self._too_small_for(request)
         began = self._now()
         frames = self._decode(denoised.latents, request, should_stop)
         if frames is None:
             del denoised
             raise self._too_small_for(request)
         timings = denoised.timings | {"decode": self._now() - began}
-        return Clip(frames, timings, card.peak_bytes(self.device), attempt.name)
+        return Clip(frames, timings, card.peak_bytes(self.device), attempt.name, denoised.shared_steps)
+
+    @torch.inference_mode()
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int:
+        """Predict one guidance half of each step for the card at the other end of `link`, until it needs no more.
+
+        Args:
+            request: what that card renders.
+            on_half: told after each half how many they are by now.
+            should_stop: asked while the other card is waited for.
+
+        Returns:
+            How many halves it predicted.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            LinkLost: the other card is gone, or computes with something else.
+            InsufficientGpuMemory: this card ran out of memory; it is freed for the next request.
+        """
+        plan = self.plan_for(request)
+        self._leave_room(plan, request)
+        try:
+            self._offload(plan)
+            self.replay.use_float8(False)
+            card.start_peak(self.device)
+            return partner.assist(
+                self.replay, link, self.source, on_half=on_half or _ignore, should_stop=should_stop or _never
+            )
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+        self._free()
+        raise self._too_small_for(request)
 
     def _leave_room(self, plan: MemoryPlan, request: VideoRequest) -> None:
         """Placement counts on the whole card: graphs keep what a clip leaves over, and no more."""
@@ -169,27 +221,49 @@ class Pipeline:
             self.replay.clear()
             card.release(self.device)
 
+    def _offload(self, plan: MemoryPlan) -> None:
+        if plan.offload and self._residence.send_away(*OFFLOADED):
+            card.release(self.device)
+
+    def _free(self) -> None:
+        """Give back what a request that ran out of memory left behind, and what is kept for the next."""
+        self.replay.clear()
+        self.encoders.clear()
+        card.release(self.device)
+
     def _denoise(
-        self, reading: Reading, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
+        self,
+        reading: Reading,
+        request: VideoRequest,
+        on_step: OnStep,
+        should_stop: ShouldStop,
+        plan: MemoryPlan,
+        second: Partner | None,
     ) -> _Denoised:
         card.start_peak(self.device)
         started = self._now()
         self._residence.bring(*self.encoders.wanted(reading.tokens, reading.sight))
         conditioning = condition(self.encoders, reading, request)
-        if plan.offload and self._residence.send_away(*OFFLOADED):
-            card.release(self.device)
+        self._offload(plan)
+        self.replay.use_float8("fp8" in request.acceleration)
         conditioned = self._now()
+        if second is None:
+            predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
+        else:
+            predict = second.predictor(self.replay, conditioning, should_stop)
         latents = sampler.denoise(
-            sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
+            predict,
             conditioning.noise,
-            self.modules.scheduler,
+            sampler.scheduler_for(self.modules.scheduler, request.acceleration),
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             generator=reading.generator.clone_state(),
             on_step=on_step,
             should_stop=should_stop,
+            steps=partial(steps, names=request.acceleration),
         )
-        return _Denoised(latents, {"condition": conditioned - started, "denoise": self._now() - conditioned})
+        timings = {"condition": conditioned - started, "denoise": self._now() - conditioned}
+        return _Denoised(latents, timings, 0 if second is None else second.steps)
 
     def _decode(
         self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop
@@ -233,9 +307,10 @@ class Pipeline:
 class _Denoised:
     latents: torch.Tensor
     timings: dict[str, float]
+    shared_steps: int
 
 
-def _ignore(step: int, total: int) -> None:
+def _ignore(*progress: int) -> None:
     pass
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from PIL import Image
 
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card, Clip
+from serving.engine.link import Door
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
@@ -24,6 +27,7 @@ from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
 from serving.presets import BUILTIN, I2VGEN_XL
 from serving.rendering import LEAD_S, Rendered, Renderer
+from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.plans import PLANS
 from serving.storage import DirectoryStorage
@@ -107,7 +111,7 @@ def test_a_poisoned_card_is_the_processs_end_not_the_jobs(
     assert job.status == JobStatus.IN_PROGRESS  # the replica releases it and exits
 
 
-def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
+def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short_or_its_work_is_not_counted(
     sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline.load(locate(BUILTIN), device="cpu")
@@ -117,8 +121,8 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
 
-    def render() -> Rendered | None:
-        small = {"width": 64, "height": 64, "num_frames": 2, "num_inference_steps": 1}
+    def render(*acceleration: str) -> Rendered | None:
+        small = {"width": 64, "height": 64, "num_frames": 2, "num_inference_steps": 1, "acceleration": acceleration}
         sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), **small))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
         assert job is not None
@@ -133,6 +137,16 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     assert planned.observation.shape == Shape(64, 64, 2, 1, True)
     assert set(planned.observation.seconds) == {"condition", "denoise", "decode"}
 
+    cached = render("deepcache")
+    assert cached is not None
+    assert cached.observation is not None
+    assert cached.observation.shape.accelerations == ("deepcache",)
+    assert cached.recipe["parameters"]["acceleration"] == ("deepcache",)
+    pipeline.card = replace(pipeline.card, compute_capability=9.0)
+    uncounted = render("fp8")
+    assert uncounted is not None
+    assert uncounted.observation is None
+
     whole, calls = pipeline._denoise, []
 
     def short_of_memory_at_first(*args: Any) -> Any:
@@ -145,6 +159,34 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     replanned = render()
     assert replanned is not None
     assert replanned.observation is None
+
+
+def test_what_a_second_card_did_stands_in_the_recipe_and_teaches_nothing(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
+    renderer = Renderer(
+        model, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
+    )
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    found = []
+    for helped in (False, True):
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), num_inference_steps=5))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with Door("127.0.0.1") as door, ThreadPoolExecutor(1) as pool, JobLease(sqlite_store, job) as lease:
+            if helped:
+                second = pool.submit(
+                    lambda door=door, job=job: model.assist(door.accept(20, lambda: False), job.request)
+                )
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            rendered = renderer.render(prepared, lease, meeting=door.meeting if helped else None)
+            assert not helped or second.result(20) == 5
+        assert rendered is not None
+        found.append((rendered.recipe["shared_steps"], rendered.observation is not None))
+    assert found == [(0, True), (5, False)]
 
 
 def test_a_step_that_hangs_is_told_with_its_job(

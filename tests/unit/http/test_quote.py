@@ -124,6 +124,39 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
 
 
+def test_accelerations_cost_less_and_are_named(cards: Api) -> None:
+    exact = quote(cards, size="512x512")
+    assert exact["parameters"]["acceleration"] == []
+    assert not any(warning["code"] == "inexact" for warning in exact["warnings"])
+    costs = {"unipc": 0.5, "deepcache": 0.68, "guidance-interval": 0.76, "deepcache,guidance-interval": 0.51}
+    for names, share in costs.items():
+        found = quote(cards, size="512x512", acceleration=names)
+        assert found["gpu_seconds"] / exact["gpu_seconds"] == pytest.approx(share, abs=0.02), names
+        assert found["parameters"]["acceleration"] == names.split(",")
+        told = [warning["message"] for warning in found["warnings"] if warning["code"] == "inexact"]
+        assert [name for name in names.split(",") if not any(name in message for message in told)] == []
+
+
+def test_a_pool_whose_cards_cannot_says_so(cards: Api, make_api: Callable[..., Api]) -> None:
+    pools = {pool["name"]: pool for pool in quote(cards, size="512x512", acceleration="fp8")["pools"]}
+    assert pools["small"]["fits"]
+    assert (pools["large"]["fits"], pools["large"]["plan"], pools["large"]["gpu_seconds"]) == (False, None, None)
+    assert pools["large"]["reason"] == "fp8 needs compute capability 8.9; a card has 8"
+    ask_for = {"size": "512x512", "acceleration": "fp8"}
+    refused = ask(make_api(pools=POOLS[1:]), **ask_for).json()["error"]
+    assert (refused["code"], refused["param"]) == ("does_not_fit", "acceleration")
+    assert "large: fp8 needs compute capability 8.9" in refused["message"]
+
+
+def test_an_auto_pool_can_do_what_its_card_reports(make_api: Callable[..., Api]) -> None:
+    api = make_api(pools=[{"name": "any", "card": "auto", "model": PUBLISHED}])
+    fields = {"size": "512x512", "acceleration": "fp8"}
+    assert ask(api, **fields).json()["error"]["param"] == "acceleration"
+    card = {"name": "NVIDIA Something", "memory_bytes": 40 * 2**30, "compute_capability": 12.0}
+    api.store.beat(Worker(id="a", role="generator", pool="any", card=card))
+    assert quote(api, **fields)["pools"][0]["fits"]
+
+
 def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[..., Api]) -> None:
     api = make_api(pools=POOLS[:1])
     refused = ask(api, **LARGE)
@@ -151,6 +184,53 @@ def test_a_full_queue_is_told_with_when_to_come_back(make_api: Callable[..., Api
 def test_a_deadline_that_would_be_missed_is_warned_of(api: Api) -> None:
     assert ("late", "deadline") in codes(quote(api, deadline="0.001"))
     assert ("late", "deadline") not in codes(quote(api, deadline="9999"))
+
+
+@pytest.fixture
+def pair(make_api: Callable[..., Api]) -> Api:
+    """Two cards of one pool, both idle."""
+    card = {"name": "NVIDIA H200", "memory_bytes": 141 * 2**30}
+    api = make_api(pools=[{"name": "h200", "card": "h200", "model": PUBLISHED, "min_replicas": 2, "max_replicas": 2}])
+    for name in ("one", "two"):
+        api.store.beat(Worker(id=name, role="generator", pool="h200", card=card))
+    return api
+
+
+def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
+    alone = quote(pair, size="512x512")
+    (pool,) = alone["pools"]
+    assert (pool["cards"], pool["shared_seconds"]) == (1, None)
+    assert alone["finishes_in_s"] == alone["gpu_seconds"]
+    # Too little for one card, enough for two.
+    tight = f"{0.7 * alone['gpu_seconds']:.1f}"
+    found = quote(pair, size="512x512", deadline=tight)
+    (pool,) = found["pools"]
+    assert pool["cards"] == 2
+    assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
+    assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
+    assert not any(warning.startswith("deadline: ") for warning in found["warnings"])
+    missed = quote(pair, size="512x512", deadline="0.1")
+    assert missed["pools"][0]["cards"] == 2
+    late_s = missed["finishes_in_s"] - 0.1
+    assert f"deadline: the clip is expected {late_s:.0f} s after it." in missed["warnings"]
+
+
+@pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
+def test_one_card_where_it_is_enough_or_has_no_halves(pair: Api, fields: dict[str, str]) -> None:
+    assert quote(pair, size="512x512", **fields)["pools"][0]["cards"] == 1
+
+
+def test_no_second_card_where_somebody_has_it_or_waits_for_it(pair: Api) -> None:
+    asked = {"size": "512x512", "deadline": "1"}
+    pair.submit()
+    assert quote(pair, **asked)["pools"][0]["cards"] == 1
+    job = pair.store.claim("h200", "i2vgen-xl", worker="test", lease_s=30)
+    assert job is not None
+    found = quote(pair, **asked)
+    assert (found["starts_in_s"], found["pools"][0]["cards"]) == (0, 1)
+    # A card that helps is as little free as the one that it helps.
+    pair.store.beat(Worker(id="two", role="generator", pool="h200", assists=job.id))
+    assert quote(pair, **asked)["starts_in_s"] > 0
 
 
 @pytest.mark.parametrize("sized", [{"size": "256x256"}, {"aspect_ratio": "1:1"}])
@@ -185,7 +265,9 @@ def test_the_schema_has_the_body_and_the_answer(api: Api) -> None:
     operation = schema["paths"][QUOTE]["post"]
     body = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(body["required"]) == {"prompt"}
-    assert set(body["properties"]) == {*VideoParameters.model_fields, "input_reference"}
+    assert {*body["properties"], "metadata"} == {*VideoParameters.model_fields, "input_reference"}
+    assert list(body["patternProperties"]) == [r"^metadata\[[^\]]+\]$"]
+    assert body["properties"]["num_frames"]["type"] == "integer"
     assert "VideoQuote" in json.dumps(operation["responses"]["200"])
 
 
@@ -207,6 +289,13 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     assert any("large (asleep)" in line and "16.5 of 40 GiB" in line and "resident" in line for line in lines)
     assert any("small" in line and "needs 8.6 GiB" in line for line in lines)
     assert cards.count() == 0
+
+
+def test_the_command_says_that_two_cards_would_work(pair: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cli.out.width", 200, raising=False)
+    result = command(pair, tmp_path, "--size", "512x512", "--deadline", "1")
+    assert result.exit_code == 0, result.output
+    assert "on two cards" in result.stdout
 
 
 def test_the_command_prints_json(api: Api, tmp_path: Path) -> None:
