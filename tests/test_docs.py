@@ -70,18 +70,7 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) == targets
 
 
-COMMANDS = [
-    "serve",
-    "generate",
-    "quote",
-    "prompts templates",
-    "prompts write",
-    "prompts lint",
-    "doctor",
-    "calibrate",
-    "keys create",
-    "demo",
-]
+COMMANDS = ["serve", "generate", "quote", "prompts write", "doctor", "calibrate", "keys create", "demo"]
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
