@@ -26,7 +26,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
 	$(BIN)/python -m pytest tests/integration/test_main_job.py tests/integration/test_crashes.py tests/gpu
 
-# Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, and pools of emulated cards.
+# Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, pools of emulated cards, two cards on one job.
 test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
-		tests/integration/test_emulated_pools.py
+		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py

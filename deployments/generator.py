@@ -1,11 +1,17 @@
-"""One replica a card: takes one job at a time from the dispatcher, hands its frames to the encoder."""
+"""One replica a card: takes a job at a time and hands its frames to the encoder, or helps with another card's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from typing import Any, NoReturn
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 from ray import serve
 from ray.exceptions import RayError
@@ -16,8 +22,10 @@ from deployments.beating import Beat
 from deployments.encoder import RECEIVED
 from deployments.loading import load
 from deployments.wiring import Wiring
+from serving.assisting import Assistant
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
+from serving.engine.link import Door, Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -28,6 +36,7 @@ from serving.rendering import Rendered, Renderer
 
 logger = logging.getLogger(__name__)
 HANDOVERS = 3
+T = TypeVar("T")
 
 
 @serve.deployment(
@@ -54,12 +63,22 @@ class Generator:
             on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
             least_step_s=wiring.settings.step_timeout_s,
         )
-        # Serve frees the slot when a call is cancelled although its thread still runs: the card has a lock of its own.
+        self._assistant = Assistant(
+            model,
+            pool.profile.cost,
+            self._meter,
+            on_hang=lambda job, missing: self._exit(job, TimeoutError(missing)),
+            least_step_s=wiring.settings.step_timeout_s,
+        )
+        # A call ends a moment before the card is free, so that the next job is here in time, and one that is cancelled
+        # frees Serve's slot although its thread still runs. So the card has a lock of its own.
         self._card = asyncio.Lock()
+        # CUDA's libraries keep handles and workspaces for each thread that calls them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="card")
         # One clip may be on its way to the encoder while the card works on the next.
         self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        worker = Worker(
+        self._worker = Worker(
             id=serve.get_replica_context().replica_tag,
             role="generator",
             pool=pool.settings.name,
@@ -69,18 +88,32 @@ class Generator:
                 "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
             },
         )
-        self._beat = Beat(self._store, worker)
-        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(worker.card))
+        self._beat = Beat(self._store, self._worker)
+        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
-    async def generate(self, job: Job) -> None:
-        """Returns once the card is free again: the frames are on their way to the encoder, or the job has ended."""
+    async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
+        """Returns once the card is free again, or will be in a moment: its frames are decoded, or the job has ended.
+
+        Args:
+            meeting: where a second card waits to help.
+        """
         free = asyncio.Event()
-        work = self._keep(self._work(job, free))
+        work = self._keep(self._work(job, meeting, free))
         work.add_done_callback(lambda _: free.set())
         await free.wait()
         if work.done():
             work.result()
+
+    async def assist(self, job: Job, host: str) -> AsyncIterator[Meeting]:
+        """Yields where the card that has the job finds this one; ends when it needs this one no more."""
+        door, over = Door(host), threading.Event()
+        work = self._keep(self._assist(job, door, over))
+        try:
+            yield door.meeting
+            await asyncio.shield(work)
+        finally:
+            over.set()
 
     async def check_health(self) -> None:
         self._beat.check()
@@ -88,33 +121,60 @@ class Generator:
     async def __del__(self) -> None:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
-            async with self._way_out:
-                self._beat.leave()
+            async with self._card, self._way_out:
+                await asyncio.to_thread(self._beat.leave)
 
-    async def _work(self, job: Job, free: asyncio.Event) -> None:
-        # The lease first: a job that has to wait for the card must not lapse meanwhile.
-        with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
+    async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
+        with about(job.id), door:
             async with self._card:
+                self._beat.say(replace(self._worker, assists=job.id))
                 try:
-                    rendered = await asyncio.to_thread(self._renderer.render, job, lease)
+                    await self._on_card(partial(self._assistant.assist, job, door, over.is_set))
+                except Exception as error:
+                    self._exit(job, error)
+                finally:
+                    self._beat.say(self._worker)
+
+    async def _work(self, job: Job, meeting: Meeting | None, free: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+
+        def nearly_free() -> None:
+            loop.call_soon_threadsafe(free.set)
+
+        # The lease first: a job that has to wait for the card must not lapse meanwhile.
+        with about(job.id):
+            async with JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
+                try:
+                    # The card may still be decoding the clip before.
+                    prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
+                    if prepared is None:
+                        return
+                    async with self._card:
+                        rendered = await self._on_card(
+                            partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                        )
+                        if rendered is None:
+                            return
+                        await self._way_out.acquire()
                 except I2VError as error:
                     # The store is out of reach, not the card: the job waits again once its lease ends.
                     logger.warning("not settled: %s", error.message, extra={"code": error.code})
                     return
                 except Exception as error:
-                    self._give_up(job, error)
-                if rendered is None:
-                    return
-                await self._way_out.acquire()
-            free.set()
-            try:
-                await self._hand_over(job, rendered)
-            except I2VError as error:
-                logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
-            finally:
-                self._way_out.release()
+                    await asyncio.to_thread(self._give_up, job, error)
+                free.set()
+                try:
+                    await self._hand_over(job, rendered)
+                except I2VError as error:
+                    logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
+                finally:
+                    self._way_out.release()
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
+
+    async def _on_card(self, work: Callable[[], T]) -> T:
+        """What `work` gives, in the card's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
 
     def _give_up(self, job: Job, error: Exception) -> NoReturn:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
@@ -126,10 +186,14 @@ class Generator:
                 reason_code=WorkerCrashed.code,
                 reason="The card failed: " + str(error).partition("\n")[0],
                 charge=True,
-                max_attempts=self._settings.max_attempts,
             )
         finally:
             os._exit(1)
+
+    def _exit(self, job: Job, error: Exception) -> NoReturn:
+        """As `_give_up`, where the job is another card's."""
+        logger.critical("the card that helped is lost: %s", error, exc_info=error, extra={"job": job.id})
+        os._exit(1)
 
     async def _hand_over(self, job: Job, rendered: Rendered) -> None:
         for attempt in range(1, HANDOVERS + 1):
@@ -150,7 +214,6 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
-            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

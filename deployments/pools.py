@@ -13,6 +13,9 @@ from serving.settings import AUTO, PoolSettings, Settings
 
 CPU = CARDS["cpu"].name
 EMULATED_CPUS = 0.01
+# A replica renders in a thread, and the C library (glibc) gives threads heaps of their own, which return to the system
+# what the next tensor needs again: see `engine.card.keep_freed_memory`. It reads this when a process starts.
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 # Ray 2.60 reads this deprecated field and not the variable that is to replace it. A pool that has just gone to zero
 # is started again for requests of the look-back period: a long one would load a model several times for nothing.
 STATS = {"metrics_interval_s": 1.0, "look_back_period_s": 1.5}
@@ -46,9 +49,11 @@ def on_gpu(pool: PoolSettings, gpus: int) -> bool:
 def replica_options(served: ServedPool, gpus: int) -> dict[str, Any]:
     """Serve options of the pool's generator: one replica a card."""
     pool = served.settings
-    resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if on_gpu(pool, gpus) else {"num_cpus": 1}
+    resources: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0}
     if served.model == EMULATED:
         resources = {"num_cpus": EMULATED_CPUS}
+    elif not on_gpu(pool, gpus):
+        resources = {"num_cpus": 1, "runtime_env": {"env_vars": ONE_HEAP}}
     if pool.label is not None:
         resources["label_selector"] = pool.label
     least, most = bounds(pool, gpus)

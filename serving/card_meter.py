@@ -37,6 +37,10 @@ class CardMeter:
         # With every step and not once a job, or a rate over one minute would exceed 1 after a long job.
         self._count_busy()
 
+    def half(self) -> None:
+        """One half of a step of another card's job is done."""
+        self._count_busy()
+
     def clip(self, clip: Clip) -> None:
         """The job's frames are there."""
         for stage, seconds in clip.timings.items():

@@ -237,8 +237,10 @@ def _show_quote(found: Quote) -> None:
         plan = pool["plan"]
         how = f"{plan['name']}, decodes {plan['decode_chunk']} at once" if plan else pool["reason"]
         name = f"{pool['name']} (asleep)" if pool["cold"] else pool["name"]
-        times = (_seconds(pool[key]) for key in ("gpu_seconds", "starts_in_s", "finishes_in_s"))
-        table.add_row(name, escape(pool["card"]), memory, how, *times)
+        took, *times = (_seconds(pool[key]) for key in ("gpu_seconds", "starts_in_s", "finishes_in_s"))
+        if pool["cards"] > 1:
+            took += f", on two cards {_seconds(pool['shared_seconds'])}"
+        table.add_row(name, escape(pool["card"]), memory, how, took, *times)
     out.print(table)
     queue = found["queue"]
     out.print(f"{queue['jobs']} jobs wait, {queue['gpu_seconds']:g} GPU seconds", highlight=False)

@@ -37,6 +37,7 @@ def _clip(
     negative_prompt: Annotated[str | None, typer.Option(help="What should not appear.")] = None,
     seed: Annotated[int | None, typer.Option(help="0 to 2**63 - 1; random by default.")] = None,
     format: Annotated[str | None, typer.Option(help="mp4, webm or gif; by the output's suffix by default.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds from now by which the clip is wanted.")] = None,
 ) -> None:
     """Its parameters are the options."""
 

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from serving.cautions import Caution
 from serving.errors import I2VError
 from serving.jobs.backlog import Load
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Situation
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.request import VideoRequest
 from serving.scheduling.capacity import Waiting
 from serving.scheduling.forecast import Cards, starts
+from serving.scheduling.pairing import pays
 from serving.scheduling.placement import Placement, Pool
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
 from serving.settings import AUTO, Settings
 from serving.sizing import target, wanted
-
-ASSUMED_START_S = 60.0
-"""Seconds from waking a card to its first job. Nobody has measured it for a pool that sleeps; loading the published
-model takes about so long."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,14 @@ class PoolQuote:
     starts_in_s: float | None = None
     """When one of its cards would take the job, did no other pool take it before; None where it does not fit, or
     where no card is up and none would be started for it."""
+    shared_seconds: float | None = None
+    """What two of its cards take together, where the deadline asks for both and the second would have nothing to do."""
 
     @property
     def finishes_in_s(self) -> float | None:
         if self.starts_in_s is None or self.gpu_seconds is None:
             return None
-        return self.starts_in_s + self.gpu_seconds
+        return self.starts_in_s + (self.gpu_seconds if self.shared_seconds is None else self.shared_seconds)
 
     @property
     def reason(self) -> str | None:
@@ -70,7 +69,10 @@ class Quote:
     now: float
     """Epoch seconds."""
     gpu_seconds: float
+    """Of one card."""
     starts_in_s: float
+    finishes_in_s: float
+    """When its cards would be free again; encoding comes after."""
     pools: tuple[PoolQuote, ...]
     """Those that serve its model; it would go to the first."""
     queue: Load
@@ -78,11 +80,6 @@ class Quote:
     warnings: tuple[Caution, ...]
     refusal: I2VError | None
     """What a submission would be answered now; None where it would be taken."""
-
-    @property
-    def finishes_in_s(self) -> float:
-        """When its card would be free again; encoding comes after."""
-        return self.starts_in_s + self.gpu_seconds
 
 
 class Quoter:
@@ -120,8 +117,13 @@ class Quoter:
         )
         backlog = self._store.backlog()
         will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
-        cards = [_cards(pool.name, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook) for pool in serving]
         starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
+        shared = {
+            one.pool: placement.shared[one.pool]
+            for one in cards
+            if one.pool in starting and _shares(one, starting[one.pool], request, placement, outlook)
+        }
         memory = {pool.name: pool.memory_gib for pool in known}
         named = {worker.pool: str(worker.card["name"]) for worker in workers if worker.card is not None}
         rows = []
@@ -138,22 +140,36 @@ class Quoter:
                     decode_chunk=None if plan is None else decode_chunk(request.shape, cost, gib),
                     gpu_seconds=placement.seconds.get(pool.name),
                     starts_in_s=starting.get(pool.name),
+                    shared_seconds=shared.get(pool.name),
                 )
             )
-        start_s, seconds, _ = min((at, placement.seconds[name], name) for name, at in starting.items())
+        start_s, seconds, first = min((at, placement.seconds[name], name) for name, at in starting.items())
+        end_s = start_s + shared.get(first, seconds)
         rows.sort(key=lambda row: (_or_never(row.starts_in_s), _or_never(row.gpu_seconds)))
-        late_s = start_s + seconds - (request.deadline_s or math.inf)
+        late_s = end_s - (request.deadline_s or math.inf)
         if late_s > 0:
             message = f"The clip is expected {late_s:.0f} s after its deadline."
             warnings += (Caution(code="late", field="deadline", message=message),)
-        return Quote(request, outlook.now, seconds, start_s, tuple(rows), backlog.total, warnings, refusal)
+        return Quote(request, outlook.now, seconds, start_s, end_s, tuple(rows), backlog.total, warnings, refusal)
 
 
-def _cards(pool: str, up: int, will_be: int, outlook: Outlook) -> Cards:
+def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) -> Cards:
     """The cards that are up, those at work first, and those that are started."""
-    left_s = sorted(outlook.left_s.get(pool, ()), reverse=True)[:up]
+    left_s = sorted(found.left_s.get(pool.name, ()), reverse=True)[:up]
     idle = [0.0] * (up - len(left_s))
-    return Cards(pool, (*left_s, *idle, *[ASSUMED_START_S] * (will_be - up)), outlook.usage[pool])
+    return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
+
+
+def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Situation) -> bool:
+    """Whether a second one of these cards would help from the start."""
+    return pays(
+        left_s=None if request.deadline_s is None else request.deadline_s - start_s,
+        alone_s=placement.seconds[cards.pool],
+        shared_s=placement.shared.get(cards.pool),
+        idle=sum(free_s <= start_s for free_s in cards.free_in_s) - 1,
+        # Of what waits now, some may be gone by then; a promise counts with all of it.
+        waiting=any(not one.fit or cards.pool in one.fit for one in outlook.waiting),
+    )
 
 
 def _or_never(seconds: float | None) -> float:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine.contract import LoadedModel
+from serving.engine.contract import Card, LoadedModel
+from serving.engine.link import Meeting
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
@@ -30,6 +32,22 @@ from serving.storage import Storage
 from serving.watchdog import Watchdog, limits_for
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+LEAD_S = 0.1
+"""How long before its frames a card is called nearly free, where that can be foreseen: about what passes until the next
+job is there. No longer, since that one waits here even if another card is free before; an idle card looks as often."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job as far as it comes without a card."""
+
+    job: Job
+    png: bytes
+    picture: Any
+    """What the model read of it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders one job at a time on one loaded model."""
+    """Renders one job at a time on one loaded model, and may prepare another meanwhile."""
 
     def __init__(
         self,
@@ -69,15 +87,43 @@ class Renderer:
         self._meter = meter
         self._on_hang = on_hang
         self._least_step_s = least_step_s
+        self._decode_s = 0.0
+        """Of a pixel of a frame, by the last clip; 0 where there was none."""
 
-    def render(self, job: Job, lease: JobLease) -> Rendered | None:
+    def prepare(self, job: Job, lease: JobLease) -> Prepared | None:
+        """What of a job needs no card; None where it ended here."""
+        return self._ended_or(job, lease, lambda: self._prepare(job))
+
+    def render(
+        self,
+        prepared: Prepared,
+        lease: JobLease,
+        nearly_free: Callable[[], object] = lambda: None,
+        meeting: Meeting | None = None,
+    ) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
 
         An error that poisons the card is raised: the process is of no use after it.
+
+        Args:
+            nearly_free: called, in another thread, `LEAD_S` before the frames are expected, if they are.
+            meeting: where a second card waits to help.
         """
-        try:
+
+        def work() -> Rendered:
             with self._meter.at_work():
-                rendered = self._render(job, lease)
+                return self._render(prepared, lease, nearly_free, meeting)
+
+        rendered = self._ended_or(prepared.job, lease, work)
+        if rendered is not None and lease.should_stop():
+            self._stopped(prepared.job, lease)
+            return None
+        return rendered
+
+    def _ended_or(self, job: Job, lease: JobLease, work: Callable[[], T]) -> T | None:
+        """What `work` gives; None where its failure has ended the job."""
+        try:
+            return work()
         except Cancelled:
             self._stopped(job, lease)
             return None
@@ -100,17 +146,19 @@ class Renderer:
             self._meter.failed(job.model, GenerationFailed.code)
             self._store.fail(job.id, job.attempt, GenerationFailed.code, f"The model failed: {error}")
             return None
-        if lease.should_stop():
-            self._stopped(job, lease)
-            return None
-        return rendered
 
-    def _render(self, job: Job, lease: JobLease) -> Rendered:
-        lease.report("conditioning", 0, job.request.num_inference_steps)
+    def _prepare(self, job: Job) -> Prepared:
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
+        return Prepared(job, png, self._model.read(picture, job.request))
 
-        limits = limits_for(self._expected_s(job.request), job.request.num_inference_steps, self._least_step_s)
+    def _render(
+        self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object], meeting: Meeting | None
+    ) -> Rendered:
+        job = prepared.job
+        lease.report("conditioning", 0, job.request.num_inference_steps)
+        denoising_s = expected_s(job.request, self._cost, self._model.card)
+        limits = limits_for(denoising_s, job.request.num_inference_steps, self._least_step_s)
         with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
             plan = self._model.plan_for(job.request)
 
@@ -118,29 +166,36 @@ class Renderer:
                 watchdog.step(step, steps)
                 self._meter.step()
                 lease.report("denoising" if step < steps else "decoding", step, steps)
+                if step == steps:
+                    self._foresee_end(job.request, nearly_free)
                 fault_points.reach("step")
 
             clip = self._model.generate(
-                picture,
+                prepared.picture,
                 job.request,
                 on_step=on_step,
                 should_stop=lease.should_stop,
                 plan=plan,
+                meeting=meeting,
             )
+        self._decode_s = clip.timings["decode"] / _pixels(job.request)
         self._meter.clip(clip)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
-        recipe = recipe_of(job, self._model, png, clip.timings) | {"memory_plan": clip.plan}
-        as_planned = clip.plan == plan.name
+        recipe = recipe_of(job, self._model, prepared.png, clip.timings)
+        recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
+        # What it took with a second card says little of one.
+        as_planned = clip.plan == plan.name and meeting is None
         observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
         return Rendered(clip.frames, recipe, observation)
 
-    def _expected_s(self, request: VideoRequest) -> float:
-        """Seconds that this card is expected to denoise for."""
-        card = self._model.card
-        memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
-        return seconds(request.shape, self._cost, recognise(card.name, memory_gib).tflops)
+    def _foresee_end(self, request: VideoRequest, nearly_free: Callable[[], object]) -> None:
+        """The steps are done, and decoding takes as long as it took the last clip, for each pixel."""
+        if self._decode_s:
+            soon = threading.Timer(max(0.0, self._decode_s * _pixels(request) - LEAD_S), nearly_free)
+            soon.daemon = True
+            soon.start()
 
     def _stopped(self, job: Job, lease: JobLease) -> None:
         if lease.stop_reason == "lost":
@@ -148,6 +203,16 @@ class Renderer:
             return
         logger.info("cancelled")
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
+
+
+def _pixels(request: VideoRequest) -> int:
+    return request.width * request.height * request.num_frames
+
+
+def expected_s(request: VideoRequest, cost: CostRow, card: Card) -> float:
+    """Seconds that `card` is expected to work on a clip, where it was never measured."""
+    memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
+    return seconds(request.shape, cost, recognise(card.name, memory_gib).tflops)
 
 
 def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:

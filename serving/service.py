@@ -27,7 +27,6 @@ from serving.errors import (
     VideoNotReady,
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
-from serving.jobs.listing import Place
 from serving.jobs.store import JobStore
 from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
@@ -46,6 +45,7 @@ from serving.request import VideoParameters, VideoRequest, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.timetable import Timetable
 from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class VideoService:
         self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
+        self._timetable = Timetable(store, settings, pools, self._placeable)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(
@@ -226,16 +227,23 @@ class VideoService:
             VideoNotFound.
         """
         _check_id(video_id)
-        job = await asyncio.to_thread(self._store.get, video_id)
-        if job.owner != caller.owner:
-            raise VideoNotFound
-        return job
+        return _owned(await asyncio.to_thread(self._store.get, video_id), caller)
 
-    async def place(self, job: Job) -> Place | None:
-        """Its place in line; None once it has left the queue."""
+    async def follow(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
+        """The same, with its place in line, 1 for the next; None once it has left the queue."""
+        _check_id(video_id)
+        job, position = await asyncio.to_thread(self._store.follow, video_id)
+        return _owned(job, caller), position
+
+    async def queue_position(self, job: Job) -> int | None:
+        """Its place in line, 1 for the next; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.place, job.id)
+        return await asyncio.to_thread(self._store.queue_position, job.id)
+
+    async def eta_s(self, job: Job) -> float | None:
+        """Seconds until a card is done with it; None where nobody can tell, and after its end."""
+        return await self._timetable.ends_in_s(job)
 
     async def list_videos(
         self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
@@ -328,6 +336,12 @@ class VideoService:
 
 def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
     return request.model_copy(update={"width": prepared.width, "height": prepared.height})
+
+
+def _owned(job: Job, caller: Caller) -> Job:
+    if job.owner != caller.owner:
+        raise VideoNotFound
+    return job
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 
 import numpy as np
 from PIL import Image
 
-from serving.engine.contract import Card, Clip, OnStep, ShouldStop, Source
+from serving.engine.contract import Card, Clip, OnHalf, OnStep, ShouldStop, Source
+from serving.engine.link import Link, LinkLost, Meeting, connect
 from serving.errors import Cancelled
 from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
 from serving.presets import EMULATED, ModelProfile
 from serving.request import VideoRequest
 from serving.scheduling.cards import CardClass
-from serving.scheduling.cost import seconds
+from serving.scheduling.cost import shared_stage_seconds, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
 
 GIB = 2**30
@@ -56,7 +59,7 @@ class InMemoryMetrics:
 
 
 class EmulatedPipeline:
-    """A card that is as busy as the cost model says, without a card: it sleeps through the steps.
+    """A card that is as busy as the cost model says, without a card: it sleeps through every stage.
 
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
@@ -77,6 +80,10 @@ class EmulatedPipeline:
         """The fastest plan that the emulated card's memory holds."""
         return largest_fitting(request.shape, self._profile.cost, self._class.memory_gib) or PLANS[-1]
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Image.Image:
+        """There is nothing to prepare."""
+        return picture
+
     def generate(
         self,
         picture: Image.Image,
@@ -85,24 +92,76 @@ class EmulatedPipeline:
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip:
-        """The clip of one request, after the seconds it would take.
+        """The clip of one request, after the seconds it would take; of two cards for as long as one `assist`s.
 
         Raises:
             Cancelled: `should_stop` said so, before a step.
         """
+        cost, steps = self._profile.cost, request.num_inference_steps
+        speed = speed_of(self._class.tflops, cost)
+        expected = stage_seconds(request.shape, cost, speed)
+        together_s = shared_stage_seconds(request.shape, cost, speed)["denoise"]
+        shared_steps = 0
         started = time.perf_counter()
-        steps = request.num_inference_steps
-        step_s = seconds(request.shape, self._profile.cost, self._class.tflops) / steps
-        for step in range(1, steps + 1):
-            if should_stop is not None and should_stop():
-                raise Cancelled
-            self._sleep(step_s)
-            if on_step is not None:
-                on_step(step, steps)
-        timings = {"condition": 0.0, "denoise": time.perf_counter() - started, "decode": 0.0}
-        peak = peak_gib(plan, request.shape, self._profile.cost)
-        return Clip(_pattern(request.seed, request.num_frames), timings, int(peak * GIB), plan.name)
+        self._sleep(expected["condition"])
+        conditioned = time.perf_counter()
+        second = _met(meeting)
+        with second or nullcontext():
+            for step in range(1, steps + 1):
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+                self._sleep((expected["denoise"] if second is None else together_s) / steps)
+                if second is not None:
+                    try:
+                        second.send(_HALF)
+                        second.receive(math.inf, should_stop or _never)
+                        shared_steps += 1
+                    except LinkLost:
+                        second = None
+                if on_step is not None:
+                    on_step(step, steps)
+        denoised = time.perf_counter()
+        self._sleep(expected["decode"])
+        timings = {
+            "condition": conditioned - started,
+            "denoise": denoised - conditioned,
+            "decode": time.perf_counter() - denoised,
+        }
+        peak = int(peak_gib(plan, request.shape, cost) * GIB)
+        return Clip(_pattern(request.seed, request.num_frames), timings, peak, plan.name, shared_steps)
+
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int:
+        """Answer the card at the other end of `link`, which sleeps for both, until it is gone; how many times."""
+        halves = 0
+        with suppress(LinkLost):
+            while True:
+                link.send(link.receive(math.inf, should_stop or _never))
+                halves += 1
+                if on_half is not None:
+                    on_half(halves)
+        return halves
+
+
+_HALF = b"half"
+
+
+def _met(meeting: Meeting | None) -> Link | None:
+    with suppress(LinkLost):
+        return None if meeting is None else connect(meeting)
+    return None
+
+
+def _never() -> bool:
+    return False
 
 
 def _pattern(seed: int, num_frames: int) -> np.ndarray:

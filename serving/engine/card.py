@@ -8,6 +8,9 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
+import time
+from collections import deque
+from collections.abc import Callable
 
 import psutil
 import torch
@@ -21,6 +24,8 @@ _EXHAUSTED = (
     "CUDA error: out of memory",
     "Triton Error [CUDA]: out of memory",
 )
+SHORT_S = 0.2
+"""A piece of work is short that takes less: who cancels a job is heard about as often."""
 _POISONS = ("CUDA error", "Triton Error [CUDA]", "CUDNN_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_INTERNAL_ERROR")
 
 
@@ -33,7 +38,7 @@ def describe(device: torch.device) -> Card:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes a CUDA allocation can still get, the allocator's own spare ones included."""
+    """Bytes a CUDA allocation can still get, the allocator's own spare ones included, and those held for graphs."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
@@ -42,6 +47,46 @@ def synchronize(device: torch.device) -> None:
     """Wait for the work queued on `device`, so that progress and timings tell the truth."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+class Pace:
+    """Work given to a device piece by piece, of which one may be ahead of what is told.
+
+    Without it a CUDA device idles from one piece's end to the next one's first launch. Pieces that take long are waited
+    for, so that little is in the way of whoever wants to stop; on a CPU a piece is done when it is given.
+    """
+
+    def __init__(self, device: torch.device, done: Callable[[int], object] = lambda piece: None) -> None:
+        """
+        Args:
+            done: told of each piece, in order, when the device has done it.
+        """
+        self._device, self._done = device, done
+        self._ahead = 0
+        self._pending: deque[tuple[int, torch.cuda.Event]] = deque()
+        self._last = time.perf_counter()
+
+    def given(self, piece: int) -> None:
+        """The device was given all of `piece`."""
+        if self._device.type != "cuda":
+            self._done(piece)
+            return
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._pending.append((piece, event))
+        self._wait(self._ahead)
+        now = time.perf_counter()
+        self._ahead, self._last = int(now - self._last < SHORT_S), now
+
+    def finish(self) -> None:
+        """Wait for all that was given."""
+        self._wait(0)
+
+    def _wait(self, ahead: int) -> None:
+        while len(self._pending) > ahead:
+            piece, event = self._pending.popleft()
+            event.synchronize()
+            self._done(piece)
 
 
 def release(device: torch.device) -> None:
@@ -55,7 +100,8 @@ def keep_freed_memory() -> None:
     """Have this process reuse the memory it frees, where the C library is glibc.
 
     By itself it gives every tensor of 32 MiB or more back to the system at once, and the next one's pages are zeroed
-    anew: on a CPU that is a third of a large clip's time. It holds for the main thread; others gain less.
+    anew: on a CPU that is a third of a large clip's time. It holds for the main thread, and for all where the process
+    began with MALLOC_ARENA_MAX=1.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

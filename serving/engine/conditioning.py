@@ -8,14 +8,31 @@ F frames, C latent channels, h x w latent cells. Knows nothing of steps or sched
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 
+from serving.engine.encoders import Encoders, Sight
 from serving.engine.weights import Modules
 from serving.request import VideoRequest
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One request as the encoders and the sampler take it, on the CPU: no card is needed to make it."""
+
+    tokens: tuple[torch.Tensor, ...]
+    """(1, n) int64 of each half's prompt."""
+    sight: Sight
+    sample: torch.Tensor
+    """(1, C, h, w): standard normal, for the VAE's sample of the picture."""
+    noise: torch.Tensor
+    """(1, C, F, h, w): standard normal, not yet scaled for the scheduler."""
+    generator: torch.Generator
+    """After these draws; to be cloned by whoever draws more."""
 
 
 @dataclass(frozen=True)
@@ -43,53 +60,60 @@ def generator_for(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed((seed ^ (seed >> 32) * 0x9E3779B1) & 0xFFFFFFFF)
 
 
-def condition(
-    modules: Modules, picture: Image.Image, request: VideoRequest, generator: torch.Generator
-) -> Conditioning:
-    """Encode one request.
+def read(modules: Modules, picture: Image.Image, request: VideoRequest) -> Reading:
+    """All of a request's conditioning that the CPU can do.
 
     Args:
         picture: RGB, of any size; cropped to the request's.
-        generator: fresh from `generator_for`; advanced by the draws above.
     """
-    halves = 2 if request.guided else 1
-    image = embed_picture(modules, picture, request.width)
-    latent = _encode_picture(modules, center_crop(picture, request.width, request.height), generator)
-    latents = _with_positions(latent, request.num_frames)
-    noise = torch.randn(latents.shape, generator=generator)
+    generator, factor = generator_for(request.seed), modules.latent_factor
+    cells = (request.height // factor, request.width // factor)
+    channels = modules.vae.config.latent_channels
     prompts = [request.negative_prompt or "", request.prompt] if request.guided else [request.prompt]
-    return Conditioning(
-        text=embed_text(modules, prompts),
-        image=torch.cat([torch.zeros_like(image), image]) if request.guided else image,
-        image_latents=latents.repeat(halves, 1, 1, 1, 1),
-        fps=torch.full((halves,), request.fps, device=modules.unet.device),
-        noise=noise.to(latents),
+    return Reading(
+        tokens=tuple(_tokens(modules, prompt) for prompt in prompts),
+        sight=_see(modules, picture, request),
+        sample=torch.randn((1, channels, *cells), generator=generator),
+        noise=torch.randn((1, channels, request.num_frames, *cells), generator=generator),
+        generator=generator,
     )
 
 
-def embed_text(modules: Modules, prompts: list[str]) -> torch.Tensor:
-    """(len(prompts), tokens, dim): CLIP's last layer but one, then its final norm, as the UNet was trained."""
-    encoder = modules.text_encoder
-    length = min(modules.tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    tokens = modules.tokenizer(
-        prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+def condition(encoders: Encoders, reading: Reading, request: VideoRequest) -> Conditioning:
+    """What was read of `request`, encoded."""
+    seen = encoders.see(reading.sight)
+    sample = reading.sample.to(seen.mean, non_blocking=True)
+    latents = _with_positions((seen.mean + seen.std * sample) * encoders.latent_scale, request.num_frames)
+    halves, image = len(reading.tokens), seen.embedding
+    return Conditioning(
+        text=torch.cat([encoders.text(tokens) for tokens in reading.tokens]),
+        image=torch.cat([torch.zeros_like(image), image]) if request.guided else image,
+        image_latents=latents.repeat(halves, 1, 1, 1, 1),
+        fps=torch.full((halves,), request.fps, device=latents.device),
+        noise=reading.noise.to(latents, non_blocking=True),
+    )
+
+
+def _tokens(modules: Modules, prompt: str) -> torch.Tensor:
+    """(1, n) int64, padded or cut to what the text encoder takes."""
+    length = min(modules.tokenizer.model_max_length, modules.text_encoder.config.max_position_embeddings)
+    tokens: torch.Tensor = modules.tokenizer(
+        [prompt], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
-    states = encoder(tokens.to(encoder.device), output_hidden_states=True).hidden_states
-    # transformers 5 puts the layers that `text_model` held directly on the encoder.
-    norm = getattr(encoder, "text_model", encoder).final_layer_norm
-    embeddings: torch.Tensor = norm(states[-2])
-    return embeddings
+    return tokens
 
 
-def embed_picture(modules: Modules, picture: Image.Image, width: int) -> torch.Tensor:
-    """(1, 1, dim): CLIP's embedding of the picture cropped to a square of `width` pixels."""
-    encoder, extractor = modules.image_encoder, modules.feature_extractor
+def _see(modules: Modules, picture: Image.Image, request: VideoRequest) -> Sight:
+    extractor, width, height = modules.feature_extractor, request.width, request.height
     size = (extractor.crop_size["width"], extractor.crop_size["height"])
     square = center_crop(picture, width, width).resize(size, Image.Resampling.BILINEAR)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (extractor.image_mean, extractor.image_std))
-    pixels = (_pixels(square) - mean) / std
-    embedding: torch.Tensor = encoder(pixels.to(encoder.device, encoder.dtype)).image_embeds
-    return embedding.unsqueeze(1)
+    content = hashlib.sha256(picture.tobytes()).digest()
+    return Sight(
+        key=(content, picture.size, width, height),
+        clip=(_pixels(square) - mean) / std,
+        vae=_pixels(center_crop(picture, width, height)).mul_(2.0).sub_(1.0),
+    )
 
 
 def center_crop(picture: Image.Image, width: int, height: int) -> Image.Image:
@@ -104,15 +128,6 @@ def center_crop(picture: Image.Image, width: int, height: int) -> Image.Image:
     return covering.crop((left, top, left + width, top + height))
 
 
-def _encode_picture(modules: Modules, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
-    """(1, C, h, w): a sample of the VAE's posterior, scaled."""
-    vae = modules.vae
-    posterior = vae.encode((2.0 * _pixels(picture) - 1.0).to(vae.device, vae.dtype)).latent_dist
-    noise = torch.randn(posterior.mean.shape, generator=generator)
-    latent: torch.Tensor = (posterior.mean + posterior.std * noise.to(posterior.mean)) * vae.config.scaling_factor
-    return latent
-
-
 def _with_positions(latent: torch.Tensor, num_frames: int) -> torch.Tensor:
     """(1, C, F, h, w): the latent, then frames filled with their place in the clip."""
     positions = [torch.full_like(latent, frame / (num_frames - 1)) for frame in range(1, num_frames)]
@@ -121,5 +136,5 @@ def _with_positions(latent: torch.Tensor, num_frames: int) -> torch.Tensor:
 
 def _pixels(picture: Image.Image) -> torch.Tensor:
     """(1, 3, H, W) float32 in 0..1."""
-    values = np.asarray(picture, dtype=np.float32) / 255.0
-    return torch.from_numpy(values).permute(2, 0, 1).unsqueeze(0)
+    levels = torch.from_numpy(np.array(picture))
+    return levels.to(torch.float32).div_(255.0).permute(2, 0, 1).unsqueeze(0)

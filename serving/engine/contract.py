@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from serving.engine.link import Link, Meeting
 from serving.request import VideoRequest
 from serving.scheduling.plans import PLANS, MemoryPlan
 
+OnHalf = Callable[[int], object]
+"""(guidance halves predicted for another card, from 1)"""
 OnStep = Callable[[int, int], None]
 """(steps done, from 1; steps in all)"""
 ShouldStop = Callable[[], bool]
@@ -55,6 +58,8 @@ class Clip:
     """The most memory allocated on the card, weights included; None on a CPU."""
     plan: str = PLANS[0].name
     """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
+    shared_steps: int = 0
+    """Denoising steps that a second card did half of."""
 
 
 class LoadedModel(Protocol):
@@ -66,12 +71,22 @@ class LoadedModel(Protocol):
     def card(self) -> Card: ...
     def warm_up(self) -> None: ...
     def plan_for(self, request: VideoRequest) -> MemoryPlan: ...
+    def read(self, picture: Image.Image, request: VideoRequest) -> Any: ...
     def generate(
         self,
-        picture: Image.Image,
+        picture: Any,
         request: VideoRequest,
         *,
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip: ...
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int: ...

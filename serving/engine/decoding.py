@@ -21,11 +21,15 @@ Decode = Callable[[torch.Tensor], torch.Tensor]
 """Pixels (n, H, W, 3), about -1..1, from unscaled latents (n, C, h, w)."""
 
 
-def chunk_for(vae: Any, width: int, height: int) -> int:
-    """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster."""
+def chunk_for(vae: Any, width: int, height: int, held: int = 0) -> int:
+    """Frames to decode at once: what the card's free memory holds; one on a CPU, where more is no faster.
+
+    Args:
+        held: bytes of the card that are neither free nor allocated.
+    """
     if vae.device.type != "cuda":
         return 1
-    room = int(card.free_bytes(vae.device) * DECODING_SHARE / bytes_per_frame(vae, width, height))
+    room = int((card.free_bytes(vae.device) - held) * DECODING_SHARE / bytes_per_frame(vae, width, height))
     return max(1, min(MAX_CHUNK, room))
 
 
@@ -55,29 +59,42 @@ def decode(decoder: Decode, latents: torch.Tensor, chunk: int, should_stop: Shou
         GenerationFailed: a frame is not finite.
         torch.OutOfMemoryError: not even one frame fits.
     """
-    pending = latents[0].transpose(0, 1)
-    done: list[torch.Tensor] = []
-    while len(pending):
+    by_frame = latents[0].transpose(0, 1)
+    frames: torch.Tensor | None = None
+    finite = torch.ones((), dtype=torch.bool, device=latents.device)
+    pace = card.Pace(latents.device)
+    done = 0
+    while done < len(by_frame):
         if should_stop():
             raise Cancelled
         try:
-            done.append(_decode(decoder, pending[:chunk]))
+            levels, whole = _levels(decoder(by_frame[done : done + chunk]))
         except RuntimeError as error:
             if chunk == 1 or not card.is_out_of_memory(error):
                 raise
             smaller = True
         else:
-            pending, smaller = pending[chunk:], False
+            smaller = False
         if smaller:  # outside the handler, where the error no longer holds the activations
             card.release(latents.device)
             chunk //= 2
-    return torch.cat(done).numpy()
-
-
-def _decode(decoder: Decode, latents: torch.Tensor) -> torch.Tensor:
-    """(n, H, W, 3) uint8 on the CPU."""
-    pixels = decoder(latents).float()
-    if not torch.isfinite(pixels).all():
+            continue
+        if frames is None:
+            # Pinned, so that frames leave a card without it being waited for.
+            shape = (len(by_frame), *levels.shape[1:])
+            frames = torch.empty(shape, dtype=torch.uint8, pin_memory=latents.is_cuda)
+        frames[done : done + chunk].copy_(levels, non_blocking=True)
+        finite &= whole
+        done += len(levels)
+        pace.given(done)
+    pace.finish()
+    assert frames is not None
+    if not finite:
         raise GenerationFailed("The model gave frames that are not numbers; the weights or the card are at fault.")
-    levels: torch.Tensor = (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return levels.cpu()
+    return frames.numpy()
+
+
+def _levels(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 of values of about -1..1; and whether all were finite, as a tensor, which nothing waits for."""
+    pixels = pixels.float()
+    return (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8), torch.isfinite(pixels).all()

@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
-from serving.engine import card, decoding, kernels, sampler
-from serving.engine.conditioning import condition, generator_for
-from serving.engine.contract import Clip, OnStep, ShouldStop, Source
+from serving.engine import card, decoding, kernels, partner, sampler
+from serving.engine.conditioning import Reading, condition, read
+from serving.engine.contract import Clip, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
+from serving.engine.encoders import Encoders
+from serving.engine.link import Link, Meeting
+from serving.engine.partner import Partner
 from serving.engine.replay import Replay
+from serving.engine.residence import Residence
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
-from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, smaller_plans
+from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
+OFFLOADED = ("text_encoder", "image_encoder", "vae")
 
 
 class Pipeline:
@@ -38,6 +45,8 @@ class Pipeline:
         self.decode_chunk = decode_chunk
         self.card = card.describe(device)
         self.replay = Replay(UNet(modules.unet))
+        self.encoders = Encoders(modules)
+        self._residence = Residence(modules, device)
 
     @classmethod
     def load(
@@ -95,89 +104,188 @@ class Pipeline:
         fitting = largest_fitting(request.shape, self.weights.profile.cost, self.card.memory_bytes / 2**30)
         return PLANS[-1] if fitting is None else fitting
 
+    def read(self, picture: Image.Image, request: VideoRequest) -> Reading:
+        """The part of `generate` that needs no card, to be given to it in the picture's place; for any thread."""
+        return read(self.modules, picture, request)
+
+    @torch.inference_mode()
     def generate(
         self,
-        picture: Image.Image,
+        picture: Image.Image | Reading,
         request: VideoRequest,
         *,
         on_step: OnStep | None = None,
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
+        meeting: Meeting | None = None,
     ) -> Clip:
         """The clip of one request.
 
-        Where the card runs out of memory the clip is begun anew by the next smaller plan.
+        Where the card runs out of memory while it denoises, the clip is begun anew, without a second card: by the same
+        plan if graphs held memory, else by the next smaller one. What is denoised is kept: decoding takes fewer frames
+        at once, or what it does not need leaves the card.
 
         Args:
-            picture: RGB, best of exactly the request's (width, height); else its middle is taken.
+            picture: RGB, best of exactly the request's (width, height), else its middle is taken; or what `read`
+                made of it and this request.
             on_step: told (steps done, steps in all) after each step.
             should_stop: asked before each step and before each chunk of frames is decoded.
             plan: the memory plan to begin with.
+            meeting: where a second card waits to `assist` with a guided request; it need not be there, nor stay.
 
         Raises:
             Cancelled: `should_stop` said so.
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
-        for attempt in (plan, *smaller_plans(plan, request.guided)):
+        should_stop = should_stop or _never
+        reading = picture if isinstance(picture, Reading) else self.read(picture, request)
+        self._leave_room(plan, request)
+        attempts = [plan, *smaller_plans(plan, request.guided)]
+        if self.replay.held_bytes:
+            attempts.insert(0, plan)
+        with partner.met(meeting if request.guided else None, self.source) as second:
+            for attempt in attempts:
+                try:
+                    denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second)
+                    break
+                except RuntimeError as error:
+                    if not card.is_out_of_memory(error):
+                        raise
+                # Outside the handler: inside it the error's traceback would keep every activation alive.
+                self._free()
+                if second is not None:
+                    second.leave()
+                    second = None
+                logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
+            else:
+                raise self._too_small_for(request)
+        began = self._now()
+        frames = self._decode(denoised.latents, request, should_stop)
+        if frames is None:
+            del denoised
+            raise self._too_small_for(request)
+        timings = denoised.timings | {"decode": self._now() - began}
+        return Clip(frames, timings, card.peak_bytes(self.device), attempt.name, denoised.shared_steps)
+
+    @torch.inference_mode()
+    def assist(
+        self,
+        link: Link,
+        request: VideoRequest,
+        *,
+        on_half: OnHalf | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> int:
+        """Predict one guidance half of each step for the card at the other end of `link`, until it needs no more.
+
+        Args:
+            request: what that card renders.
+            on_half: told after each half how many they are by now.
+            should_stop: asked while the other card is waited for.
+
+        Returns:
+            How many halves it predicted.
+
+        Raises:
+            Cancelled: `should_stop` said so.
+            LinkLost: the other card is gone, or computes with something else.
+            InsufficientGpuMemory: this card ran out of memory; it is freed for the next request.
+        """
+        plan = self.plan_for(request)
+        self._leave_room(plan, request)
+        try:
+            self._offload(plan)
+            card.start_peak(self.device)
+            return partner.assist(
+                self.replay, link, self.source, on_half=on_half or _ignore, should_stop=should_stop or _never
+            )
+        except RuntimeError as error:
+            if not card.is_out_of_memory(error):
+                raise
+        self._free()
+        raise self._too_small_for(request)
+
+    def _leave_room(self, plan: MemoryPlan, request: VideoRequest) -> None:
+        """Placement counts on the whole card: graphs keep what a clip leaves over, and no more."""
+        needed = needed_gib(plan, request.shape, self.weights.profile.cost) * 2**30
+        if self.replay.held_bytes and self.card.memory_bytes - self.replay.held_bytes < needed:
+            self.replay.clear()
+            card.release(self.device)
+
+    def _offload(self, plan: MemoryPlan) -> None:
+        if plan.offload and self._residence.send_away(*OFFLOADED):
+            card.release(self.device)
+
+    def _free(self) -> None:
+        """Give back what a request that ran out of memory left behind, and what is kept for the next."""
+        self.replay.clear()
+        self.encoders.clear()
+        card.release(self.device)
+
+    def _denoise(
+        self,
+        reading: Reading,
+        request: VideoRequest,
+        on_step: OnStep,
+        should_stop: ShouldStop,
+        plan: MemoryPlan,
+        second: Partner | None,
+    ) -> _Denoised:
+        card.start_peak(self.device)
+        started = self._now()
+        self._residence.bring(*self.encoders.wanted(reading.tokens, reading.sight))
+        conditioning = condition(self.encoders, reading, request)
+        self._offload(plan)
+        conditioned = self._now()
+        if second is None:
+            predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
+        else:
+            predict = second.predictor(self.replay, conditioning, should_stop)
+        latents = sampler.denoise(
+            predict,
+            conditioning.noise,
+            self.modules.scheduler,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            generator=reading.generator.clone_state(),
+            on_step=on_step,
+            should_stop=should_stop,
+        )
+        timings = {"condition": conditioned - started, "denoise": self._now() - conditioned}
+        return _Denoised(latents, timings, 0 if second is None else second.steps)
+
+    def _decode(
+        self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop
+    ) -> npt.NDArray[np.uint8] | None:
+        """The frames; None where not even one fits into the card's memory."""
+        vae = self.modules.vae
+        while True:
             try:
-                return self._generate(picture, request, on_step or _ignore, should_stop or _never, attempt)
+                self._residence.bring("vae")
+                # Of weights where they are now. On a CPU the module itself is the faster one.
+                decoder = Decoder(vae) if self.device.type == "cuda" else decoding.stock(vae)
+                chunk = self.decode_chunk
+                if chunk is None:
+                    chunk = decoding.chunk_for(vae, request.width, request.height, self.replay.held_bytes)
+                return decoding.decode(decoder, latents / vae.config.scaling_factor, chunk, should_stop)
             except RuntimeError as error:
                 if not card.is_out_of_memory(error):
                     raise
-            # Outside the handler: inside it the error's traceback would keep every activation alive.
-            self.replay.clear()
+            logger.warning("out of memory to decode a frame of %s", request.size)
+            # What decoding does not need.
+            made_room = self.replay.clear() or self._residence.send_away("text_encoder", "image_encoder")
+            self.encoders.clear()
             card.release(self.device)
-            logger.warning("out of memory by plan %s: %s x %d", attempt.name, request.size, request.num_frames)
-        raise InsufficientGpuMemory(
+            if not made_room:
+                return None
+
+    def _too_small_for(self, request: VideoRequest) -> InsufficientGpuMemory:
+        return InsufficientGpuMemory(
             f"The card ran out of memory on this job: {request.size} with {request.num_frames} frames does not fit "
             f"into the {self.card.memory_bytes / 2**30:.0f} GiB of this {self.card.name}; fewer frames or a lower "
             "resolution may."
         )
-
-    @torch.inference_mode()
-    def _generate(
-        self, picture: Image.Image, request: VideoRequest, on_step: OnStep, should_stop: ShouldStop, plan: MemoryPlan
-    ) -> Clip:
-        modules, generator = self.modules, generator_for(request.seed)
-        card.start_peak(self.device)
-        started = self._now()
-        self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=self.device)
-        conditioning = condition(modules, picture, request, generator)
-        if plan.offload:
-            self._move(modules.text_encoder, modules.image_encoder, modules.vae, to=torch.device("cpu"))
-            card.release(self.device)
-        conditioned = self._now()
-        latents = sampler.denoise(
-            sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential),
-            conditioning.noise,
-            modules.scheduler,
-            num_inference_steps=request.num_inference_steps,
-            guidance_scale=request.guidance_scale,
-            generator=generator,
-            on_step=on_step,
-            should_stop=should_stop,
-        )
-        denoised = self._now()
-        self._move(modules.vae, to=self.device)
-        # Of weights where they are now. On a CPU the module itself is the faster one.
-        decoder = Decoder(modules.vae) if self.device.type == "cuda" else decoding.stock(modules.vae)
-        chunk = self.decode_chunk
-        if chunk is None:
-            chunk = decoding.chunk_for(modules.vae, request.width, request.height)
-        frames = decoding.decode(decoder, latents / modules.vae.config.scaling_factor, chunk, should_stop)
-        timings = {
-            "condition": conditioned - started,
-            "denoise": denoised - conditioned,
-            "decode": self._now() - denoised,
-        }
-        return Clip(frames, timings, card.peak_bytes(self.device), plan.name)
-
-    def _move(self, *modules: Any, to: torch.device) -> None:
-        for module in modules:
-            # Always: a move that ran out of memory leaves a module in two places. torch's own `to`, as that of
-            # diffusers warns of every move.
-            torch.nn.Module.to(module, to)
 
     def _now(self) -> float:
         """Seconds, once the device has done what it was given."""
@@ -185,7 +293,14 @@ class Pipeline:
         return time.perf_counter()
 
 
-def _ignore(step: int, total: int) -> None:
+@dataclass(frozen=True)
+class _Denoised:
+    latents: torch.Tensor
+    timings: dict[str, float]
+    shared_steps: int
+
+
+def _ignore(*progress: int) -> None:
     pass
 
 

@@ -2,7 +2,8 @@
 
 A shape's first two steps run plainly, and the second tells whether launches are what takes the time. If so the third is
 recorded, which takes a fraction of a second and no compiler; else, without CUDA, or without the memory for it, every
-step runs plainly. Knows nothing of samplers or requests.
+step runs plainly. Graphs keep their memory, which is only ever what is to spare: whoever needs it clears them. Knows
+nothing of samplers or requests.
 """
 
 from __future__ import annotations
@@ -50,12 +51,17 @@ class Replay:
         self._gains: dict[tuple[int, ...], bool] = {}
         self._pool: Any = None
         self._loaded: Prepared | None = None
+        self.held_bytes = 0
+        """Memory of the card that only the graphs can use."""
 
-    def clear(self) -> None:
-        """Give the graphs' memory back."""
+    def clear(self) -> bool:
+        """Give the graphs' memory back; whether there was any."""
+        had = self.held_bytes > 0
         self._recordings.clear()
         self._gains.clear()
         self._pool = self._loaded = None
+        self.held_bytes = 0
+        return had
 
     @torch.inference_mode()
     def __call__(
@@ -80,7 +86,7 @@ class Replay:
             recording.prepared.take(prepared)
             self._loaded = prepared
         recording.latents.copy_(latents)
-        recording.timestep.copy_(timestep)
+        recording.timestep.copy_(timestep, non_blocking=True)
         recording.graph.replay()
         return recording.prediction
 
@@ -111,7 +117,11 @@ class Replay:
         try:
             # Other threads' calls, such as those of a metrics exporter, do not end this one's recording.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                prediction = self.unet(*inputs)
+                before = torch.cuda.memory_reserved(self.unet.device)
+                try:
+                    prediction = self.unet(*inputs)
+                finally:
+                    self.held_bytes += max(0, torch.cuda.memory_reserved(self.unet.device) - before)
         except RuntimeError as error:
             if not card.is_out_of_memory(error):
                 raise

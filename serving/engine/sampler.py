@@ -55,7 +55,7 @@ def denoise(
     Args:
         scheduler: copied, so that nothing of one request reaches the next.
         generator: drawn from by schedulers that add noise at each step; DDIM draws nothing.
-        on_step: called after each step, when the device has done it.
+        on_step: called after each step, when the device has done it; the next one may have begun.
         should_stop: asked before each step.
 
     Raises:
@@ -65,14 +65,17 @@ def denoise(
     scheduler.set_timesteps(num_inference_steps)
     draws = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
     latents: torch.Tensor = noise * scheduler.init_noise_sigma
-    for step, timestep in enumerate(scheduler.timesteps, 1):
+    # All at once, as each copy from the CPU would wait for the steps before it.
+    on_device = scheduler.timesteps.to(latents.device)
+    pace = card.Pace(latents.device, lambda step: on_step(step, len(on_device)))
+    for step, timestep in enumerate(scheduler.timesteps):
         if should_stop():
             raise Cancelled
-        prediction = guide(predict(scheduler.scale_model_input(latents, timestep), timestep), guidance_scale)
+        prediction = guide(predict(scheduler.scale_model_input(latents, timestep), on_device[step]), guidance_scale)
         frames = scheduler.step(_by_frame(prediction), timestep, _by_frame(latents), **draws).prev_sample
         latents = frames.transpose(0, 1).unsqueeze(0)
-        card.synchronize(latents.device)
-        on_step(step, len(scheduler.timesteps))
+        pace.given(step + 1)
+    pace.finish()
     return latents
 
 

@@ -37,6 +37,8 @@ class QuotedPool(BaseModel):
         description="Did no other pool take it before; null where it does not fit, and where no card would be started."
     )
     finishes_in_s: float | None = Field(description="When the card would be free again; encoding comes after.")
+    cards: int = Field(description="Two where the deadline asks for it and a second card would have nothing to do.")
+    shared_seconds: float | None = Field(description="Of two cards together, where two would work on it.")
     cold: bool = Field(description="Whether no card of it is up; starting one is then part of the wait.")
 
 
@@ -114,6 +116,8 @@ def _pool(row: PoolQuote) -> QuotedPool:
         gpu_seconds=_rounded(row.gpu_seconds),
         starts_in_s=_rounded(row.starts_in_s),
         finishes_in_s=_rounded(row.finishes_in_s),
+        cards=1 if row.shared_seconds is None else 2,
+        shared_seconds=_rounded(row.shared_seconds),
         cold=row.cold,
     )
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, not_, select
 
+from serving.jobs import roll
 from serving.jobs.claims import lapsed
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import JobStatus
 from serving.jobs.queue import queue_of
-from serving.jobs.tables import jobs
+from serving.jobs.tables import jobs, workers
 
 
 class Load(NamedTuple):
@@ -46,7 +47,7 @@ class Backlog:
 
     groups: tuple[WaitingGroup, ...]
     running: Mapping[str, Load]
-    """By pool: its jobs in progress, and the GPU seconds that are left of them."""
+    """By pool: its jobs in progress, and the GPU seconds that are left of them; one that two cards share is two."""
 
     def waiting(self, pool: str, model: str, priority: str | None = None) -> Load:
         """What waits that `pool`, which serves `model`, could take, as if no other pool took any of it.
@@ -113,11 +114,18 @@ def _running(connection: Connection, clock: StoreClock) -> dict[str, Load]:
     return found
 
 
+def cards_at_work(connection: Connection, clock: StoreClock, pool: str) -> int:
+    return sum(held_by == pool and left_s > 0 for held_by, left_s in in_hand(connection, clock))
+
+
 def in_hand(connection: Connection, clock: StoreClock) -> Iterator[tuple[str, float]]:
-    """Of each job in progress its pool, and the GPU seconds that are left of it."""
-    columns = (jobs.c.pool, jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
+    """Of each job in progress, for each card that works on it, the card's pool and the GPU seconds that are left."""
+    columns = (jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
-    for pool, estimates, estimate_s, progress, stage in connection.execute(select(*columns).where(at_work)):
-        # The card is free while its last clip is encoded.
-        part = 0.0 if stage == "encoding" else 1.0 - progress / 100
-        yield pool, estimates.get(pool, estimate_s) * part
+    led = select(jobs.c.pool, *columns).where(at_work)
+    helped = select(workers.c.pool, *columns).where(workers.c.assists == jobs.c.id, at_work, roll.seen(clock))
+    for statement in (led, helped):
+        for pool, estimates, estimate_s, progress, stage in connection.execute(statement):
+            # The card is free while its last clip is encoded.
+            part = 0.0 if stage == "encoding" else 1.0 - progress / 100
+            yield pool, estimates.get(pool, estimate_s) * part

@@ -5,7 +5,7 @@ Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.jobs.clock import StoreClock
@@ -22,6 +22,7 @@ def beat(connection: Connection, clock: StoreClock, worker: Worker) -> None:
         "pool": worker.pool,
         "model": worker.model,
         "card": worker.card,
+        "assists": worker.assists,
         "seen_at": clock.now(),
         "boot": clock.boot,
     }
@@ -33,11 +34,15 @@ def beat(connection: Connection, clock: StoreClock, worker: Worker) -> None:
 
 
 def present(connection: Connection, clock: StoreClock, role: str | None, within_s: float) -> tuple[Worker, ...]:
-    seen = and_(workers.c.boot == clock.boot, workers.c.seen_at >= clock.now() - within_s)
-    statement = select(workers).where(seen).order_by(workers.c.id)
+    statement = select(workers).where(seen(clock, within_s)).order_by(workers.c.id)
     if role is not None:
         statement = statement.where(workers.c.role == role)
     return tuple(worker_of(row) for row in connection.execute(statement).mappings())
+
+
+def seen(clock: StoreClock, within_s: float = PRESENT_S) -> ColumnElement[bool]:
+    """Whether the worker beat within so many seconds."""
+    return and_(workers.c.boot == clock.boot, workers.c.seen_at >= clock.now() - within_s)
 
 
 def leave(connection: Connection, worker_id: str) -> None:

@@ -98,6 +98,7 @@ workers = Table(
     Column("pool", Text),
     Column("model", Text),
     Column("card", JSON(none_as_null=True)),
+    Column("assists", Text),
     Column("seen_at", Float(53), nullable=False),
     Column("boot", Text, nullable=False),
 )
@@ -248,4 +249,4 @@ def job_of(row: RowMapping) -> Job:
 
 def worker_of(row: RowMapping) -> Worker:
     """The record of a row of `workers`."""
-    return Worker(id=row["id"], role=row["role"], pool=row["pool"], model=row["model"], card=row["card"])
+    return Worker(**{name: row[name] for name in ("id", "role", "pool", "model", "card", "assists")})

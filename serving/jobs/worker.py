@@ -19,3 +19,5 @@ class Worker:
     model: str | None = None
     card: dict[str, Any] | None = None
     """Name and memory of the card it holds, in JSON's types."""
+    assists: str | None = None
+    """The job of another card that its own one helps with."""

@@ -6,7 +6,7 @@ The counts are of one denoising step with guidance (two halves): N megapixel-fra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 MEGAPIXEL = 1e6
@@ -19,6 +19,8 @@ CALL_S = 0.003
 FIXED_S = 0.05
 ENCODER_SHARE = 0.45
 """Operations of a VAE's encoder for each of its decoder's."""
+EXCHANGE_S, EXCHANGE_MEGAPIXEL_S = 0.001, 0.0003
+"""What two cards of one machine pay in each step to exchange their halves: always, and for each megapixel-frame."""
 
 
 class CostRow(Protocol):
@@ -97,6 +99,14 @@ def stage_seconds(shape: Shape, cost: CostRow, speed: Speed, *, sequential: bool
     """Seconds of each stage on a card of this speed."""
     units = work(shape, cost, sequential=sequential)
     return {stage: dot(units[stage], getattr(speed, stage)) for stage in STAGES}
+
+
+def shared_stage_seconds(shape: Shape, cost: CostRow, speed: Speed) -> dict[str, float]:
+    """Seconds of each stage where two such cards work on the clip, with one guidance half each; it must be guided."""
+    # Apart, a half does what a step without guidance does: the halves' common beginning is done twice.
+    found = stage_seconds(replace(shape, guided=False), cost, speed)
+    exchange_s = EXCHANGE_S + EXCHANGE_MEGAPIXEL_S * shape.megapixels * shape.num_frames
+    return found | {"denoise": found["denoise"] + shape.num_inference_steps * exchange_s}
 
 
 def speed_of(tflops: float, cost: CostRow) -> Speed:

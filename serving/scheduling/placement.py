@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from serving.errors import DoesNotFit
-from serving.scheduling.cost import CostRow, Shape, Speed, speed_of, stage_seconds
+from serving.scheduling.cost import CostRow, Shape, Speed, shared_stage_seconds, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, least_gib
 
 
@@ -30,6 +30,8 @@ class Placement:
 
     seconds: dict[str, float]
     plans: dict[str, MemoryPlan]
+    shared: dict[str, float]
+    """Seconds of two cards of a pool that have one guidance half each; empty without guidance."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -56,9 +58,10 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
     plans = {pool.name: plan for pool in candidates if (plan := plan_on(shape, cost, pool)) is not None}
     if not plans:
         raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
-    able = (pool for pool in candidates if pool.name in plans)
+    able = [pool for pool in candidates if pool.name in plans]
     seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
-    return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans)
+    shared = {pool.name: seconds_shared(shape, cost, pool) for pool in able} if shape.guided else {}
+    return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans, shared)
 
 
 def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
@@ -68,8 +71,21 @@ def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
 
 def seconds_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> float:
     """Seconds of a clip on a card of `pool`: by the measured speed, else by the class's."""
-    speed = speed_of(pool.tflops, cost) if pool.speed is None else pool.speed
-    return sum(stage_seconds(shape, cost, speed, sequential=plan.sequential).values())
+    return sum(stages_on(shape, cost, pool, plan).values())
+
+
+def stages_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> dict[str, float]:
+    """The same, of each stage."""
+    return stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential)
+
+
+def seconds_shared(shape: Shape, cost: CostRow, pool: Pool) -> float:
+    """Seconds of a guided clip on two cards of `pool`, with one guidance half each."""
+    return sum(shared_stage_seconds(shape, cost, _speed(pool, cost)).values())
+
+
+def _speed(pool: Pool, cost: CostRow) -> Speed:
+    return speed_of(pool.tflops, cost) if pool.speed is None else pool.speed
 
 
 def _refusal(shape: Shape, cost: CostRow, pools: list[Pool], choices: Choices) -> str:

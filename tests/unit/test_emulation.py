@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from PIL import Image
 
 from deployments.pools import decide, replica_options
 from serving.doctor import Level, examine
+from serving.engine.link import Door
 from serving.errors import Cancelled, ConfigurationInvalid
 from serving.pools import ServedPool
 from serving.presets import EMULATED, I2VGEN_XL
 from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.cards import CARDS
-from serving.scheduling.cost import seconds, tflop
-from serving.settings import Settings, load_settings
+from serving.scheduling.cost import seconds, shared_stage_seconds, speed_of, stage_seconds, tflop
+from serving.settings import PoolSettings, Settings, load_settings
 from serving.testing import EmulatedPipeline
 
 PICTURE = Image.new("RGB", (512, 512))
@@ -42,7 +44,7 @@ def test_it_sleeps_what_the_cost_model_says_step_by_step() -> None:
     asked = request(preset="standard")
     EmulatedPipeline(I2VGEN_XL, card, slept.append).generate(PICTURE, asked, on_step=lambda *step: told.append(step))
     assert told == [(step, 50) for step in range(1, 51)]
-    assert len(slept) == 50
+    assert len(slept) == 50 + 2
     assert sum(slept) == pytest.approx(seconds(asked.shape, I2VGEN_XL.cost, card.tflops))
 
 
@@ -50,8 +52,38 @@ def test_a_cancel_ends_it_before_the_next_step() -> None:
     slept: list[float] = []
     pipeline = EmulatedPipeline(I2VGEN_XL, CARDS["h100"], slept.append)
     with pytest.raises(Cancelled):
-        pipeline.generate(PICTURE, request(), should_stop=lambda: len(slept) == 3)
-    assert len(slept) == 3
+        pipeline.generate(PICTURE, request(), should_stop=lambda: len(slept) == 1 + 3)
+    assert len(slept) == 1 + 3
+
+
+class Lost(Exception):
+    pass
+
+
+@pytest.mark.parametrize("last", [20, 50])
+def test_two_of_them_share_a_clip_for_as_long_as_both_are_there(last: int) -> None:
+    card, asked, slept = CARDS["h100"], request(), list[float]()
+
+    def count(halves: int) -> None:
+        if halves == last:
+            raise Lost
+
+    with Door("127.0.0.1") as door, ThreadPoolExecutor(1) as pool:
+
+        def help_once() -> None:
+            with door.accept(20, lambda: False) as link:
+                EmulatedPipeline(I2VGEN_XL, card).assist(link, asked, on_half=count)
+
+        helped = pool.submit(help_once)
+        clip = EmulatedPipeline(I2VGEN_XL, card, slept.append).generate(PICTURE, asked, meeting=door.meeting)
+        assert isinstance(helped.exception(20), Lost)
+    assert (len(slept), clip.shared_steps) == (50 + 2, last)
+    speed = speed_of(card.tflops, I2VGEN_XL.cost)
+    alone, shared = (
+        law(asked.shape, I2VGEN_XL.cost, speed)["denoise"] for law in (stage_seconds, shared_stage_seconds)
+    )
+    assert slept[1] == pytest.approx(shared / 50)
+    assert slept[-2] == pytest.approx((shared if last == 50 else alone) / 50)
 
 
 def test_the_seed_decides_the_frames() -> None:
@@ -84,7 +116,16 @@ def test_its_replicas_take_no_gpu_and_keep_their_label() -> None:
     assert options == {"num_cpus": 0.01, "label_selector": {"gpu-class": "rtx4090"}}
     assert replica_options(big, gpus=1)["ray_actor_options"] == {"num_cpus": 0.01}
     real = ServedPool(small.settings, "builtin", small.profile)
-    assert replica_options(real, gpus=1)["ray_actor_options"]["num_gpus"] == 1
+    assert replica_options(real, gpus=1)["ray_actor_options"] == {
+        "num_gpus": 1,
+        "num_cpus": 0,
+        "label_selector": {"gpu-class": "rtx4090"},
+    }
+
+
+def test_a_replica_that_renders_on_the_cpu_has_one_heap() -> None:
+    cpu = ServedPool(PoolSettings(card="cpu"), "builtin", I2VGEN_XL)
+    assert replica_options(cpu, gpus=1)["ray_actor_options"]["runtime_env"]["env_vars"] == {"MALLOC_ARENA_MAX": "1"}
 
 
 @pytest.mark.parametrize("card", ["auto", "cpu"])

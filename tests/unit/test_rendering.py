@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from serving.card_meter import CardMeter
-from serving.engine.contract import Card
-from serving.engine.pipeline import Clip, Pipeline
+from serving.engine.contract import Card, Clip
+from serving.engine.link import Door
+from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
@@ -22,9 +25,12 @@ from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
 from serving.presets import BUILTIN, I2VGEN_XL
-from serving.rendering import Rendered, Renderer
+from serving.rendering import LEAD_S, Rendered, Renderer
+from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
+from serving.scheduling.plans import PLANS
 from serving.storage import DirectoryStorage
+from serving.testing import EmulatedPipeline
 
 
 class Failing:
@@ -37,6 +43,9 @@ class Failing:
 
     def plan_for(self, request: object) -> None:
         return None
+
+    def read(self, picture: Image.Image, request: object) -> Image.Image:
+        return picture
 
     def generate(self, *args: Any, **options: Any) -> None:
         raise self._error
@@ -69,7 +78,8 @@ def render(
             on_hang=lambda *_: pytest.fail("nothing hangs here"),
         )
         with JobLease(sqlite_store, job) as lease:
-            assert renderer.render(job, lease) is None
+            prepared = renderer.prepare(job, lease)
+            assert prepared is None or renderer.render(prepared, lease) is None
         return sqlite_store.get(job.id)
 
     return run
@@ -116,7 +126,9 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
         assert job is not None
         with JobLease(sqlite_store, job) as lease:
-            return renderer.render(job, lease)
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            return renderer.render(prepared, lease)
 
     planned = render()
     assert planned is not None
@@ -124,18 +136,46 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     assert planned.observation.shape == Shape(64, 64, 2, 1, True)
     assert set(planned.observation.seconds) == {"condition", "denoise", "decode"}
 
-    whole, calls = pipeline._generate, []
+    whole, calls = pipeline._denoise, []
 
-    def short_of_memory_at_first(*args: Any) -> Clip:
+    def short_of_memory_at_first(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return whole(*args)
 
-    monkeypatch.setattr(pipeline, "_generate", short_of_memory_at_first)
+    monkeypatch.setattr(pipeline, "_denoise", short_of_memory_at_first)
     replanned = render()
     assert replanned is not None
     assert replanned.observation is None
+
+
+def test_what_a_second_card_did_stands_in_the_recipe_and_teaches_nothing(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
+    renderer = Renderer(
+        model, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
+    )
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    found = []
+    for helped in (False, True):
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), num_inference_steps=5))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with Door("127.0.0.1") as door, ThreadPoolExecutor(1) as pool, JobLease(sqlite_store, job) as lease:
+            if helped:
+                second = pool.submit(
+                    lambda door=door, job=job: model.assist(door.accept(20, lambda: False), job.request)
+                )
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            rendered = renderer.render(prepared, lease, meeting=door.meeting if helped else None)
+            assert not helped or second.result(20) == 5
+        assert rendered is not None
+        found.append((rendered.recipe["shared_steps"], rendered.observation is not None))
+    assert found == [(0, True), (5, False)]
 
 
 def test_a_step_that_hangs_is_told_with_its_job(
@@ -169,7 +209,54 @@ def test_a_step_that_hangs_is_told_with_its_job(
         least_step_s=0.1,
     )
     with JobLease(sqlite_store, job) as lease:
-        renderer.render(job, lease)
+        prepared = renderer.prepare(job, lease)
+        assert prepared is not None
+        renderer.render(prepared, lease)
     ((told, missing),) = hung
     assert told.id == job.id
     assert missing.startswith("no step within")
+
+
+def test_a_job_whose_picture_is_gone_ends_without_a_card(render: Callable[..., Job]) -> None:
+    job = render(AssertionError("it had a card"), picture_key="pictures/gone.png")
+    assert job.status == JobStatus.FAILED
+    assert "nothing is stored" in (job.error_message or "")
+
+
+def test_the_end_of_a_clip_is_told_ahead_by_what_the_last_one_took(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    soon = threading.Event()
+    foreseen: list[bool] = []
+
+    class Decoding(Failing):
+        source = EmulatedPipeline.source
+
+        def plan_for(self, request: object) -> Any:
+            return PLANS[0]
+
+        def generate(self, *args: Any, on_step: Callable[[int, int], None], **options: Any) -> Clip:
+            on_step(50, 50)
+            # The first one's end cannot be foreseen; of the others the frames are not there before it is told.
+            foreseen.append(soon.wait(20) if foreseen else soon.is_set())
+            return Clip(np.zeros((8, 8, 8, 3), np.uint8), {"decode": LEAD_S / 2}, None)
+
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    renderer = Renderer(
+        Decoding(RuntimeError()),  # type: ignore[arg-type]
+        I2VGEN_XL.cost,
+        sqlite_store,
+        pictures,
+        CardMeter(UNMEASURED, "default"),
+        on_hang=lambda *_: None,
+    )
+    for _ in range(2):
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue())))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        with JobLease(sqlite_store, job) as lease:
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            assert renderer.render(prepared, lease, soon.set) is not None
+    assert foreseen == [False, True]

@@ -261,7 +261,7 @@ def test_a_wall_clock_that_jumps_ends_no_lease(
 
 def test_a_reboot_ends_every_lease_and_every_presence(sqlite_url: str, new_job: Make) -> None:
     with closing(open_database(sqlite_url)) as before:
-        store = JobStore(before)
+        store = JobStore(before, max_attempts=3)
         job_id = store.insert(new_job()).id
         assert store.claim("default", MODEL, "card-1", 1e6)
         before.clock.boot = "another boot"

@@ -15,7 +15,7 @@ from serving.jobs.job import Job, NewJob
 from serving.jobs.line import Turns
 from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.store import JobStore
-from serving.jobs.tables import jobs, usage
+from serving.jobs.tables import jobs, usage, workers
 from serving.jobs.worker import Worker
 from serving.scheduling.queueing import DELAY_S, PATIENCE, QUANTUM_S
 
@@ -230,26 +230,6 @@ def test_a_place_counts_only_those_who_share_a_pool(store: JobStore, insert: Cal
     assert store.queue_position(later) == 3
 
 
-def test_a_place_says_how_long_its_cards_need_for_what_is_before_it(
-    store: JobStore, insert: Callable[..., str]
-) -> None:
-    for _ in range(2):
-        insert(estimates=LARGE)
-    working = claim(store, "large")
-    assert working is not None
-    store.renew(working.id, 1, 30.0, stage="denoising", progress=50)
-    insert(estimates=SMALL)
-    last = insert(estimates=LARGE)
-    # 30 s wait before it, and 15 s are left of the job in progress; nobody can say how many cards come.
-    assert store.place(last) == (2, 45.0)
-    for number in range(3):
-        store.beat(Worker(id=f"large-{number}", role="generator", pool="large"))
-    store.beat(Worker(id="small", role="generator", pool="small"))
-    store.beat(Worker(id="encoder", role="encoder", pool="large"))
-    assert store.place(last) == (2, 15.0)
-    assert store.place(working.id) is None
-
-
 def test_the_backlog_by_pool_and_by_fit(store: JobStore, insert: Callable[..., str], new_job: Make) -> None:
     insert(estimates=SMALL)
     insert(estimates=LARGE, priority="batch")
@@ -283,6 +263,28 @@ def test_the_backlog_tells_what_is_left_of_running_jobs(store: JobStore, insert:
     store.renew(first.id, 1, 0.0)
     assert store.backlog().running == {"small": Load(1, 40.0)}
     assert store.backlog().waiting("large", MODEL) == Load(1, 10.0)
+
+
+def test_a_card_that_helps_with_a_job_is_at_work_as_the_one_that_has_it(
+    store: JobStore, insert: Callable[..., str]
+) -> None:
+    job_id = insert()
+    assert claimed(store, "small") == job_id
+    store.renew(job_id, 1, 30.0, stage="denoising", progress=75)
+    assert store.cards_at_work("small") == 1
+    store.beat(Worker(id="idle", role="generator", pool="small"))
+    store.beat(Worker(id="helps", role="generator", pool="small", assists=job_id))
+    assert store.backlog().running == {"small": Load(2, 20.0)}
+    assert store.outlook(MODEL, ["small"], {"small": 1.0}).left_s == {"small": (10.0, 10.0)}
+    assert (store.cards_at_work("small"), store.cards_at_work("large")) == (2, 0)
+    a_minute_ago = update(workers).values(seen_at=workers.c.seen_at - 60)
+    store._database.write(lambda c: c.execute(a_minute_ago))
+    assert store.backlog().running == {"small": Load(1, 10.0)}
+    store.beat(Worker(id="helps", role="generator", pool="small"))
+    assert store.workers()[0].assists is None
+    assert store.cards_at_work("small") == 1
+    store.renew(job_id, 1, 30.0, stage="encoding", progress=95)
+    assert store.cards_at_work("small") == 0
 
 
 def test_the_names_of_queues() -> None:

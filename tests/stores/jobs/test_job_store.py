@@ -82,6 +82,15 @@ def test_priority_then_acceptance_decides(store: JobStore, new_job: Make) -> Non
     assert store.queue_position("video_nothing") is None
 
 
+def test_a_job_is_followed_with_its_place(store: JobStore, new_job: Make) -> None:
+    first, second = store.insert(new_job()), store.insert(new_job())
+    assert [store.follow(job.id) for job in (first, second)] == [(first, 1), (second, 2)]
+    running = claim(store)
+    assert (store.follow(running.id), store.follow(second.id)) == ((running, None), (second, 1))
+    with pytest.raises(VideoNotFound):
+        store.follow(new_job_id())
+
+
 def test_a_claim_is_one_attempt_of_one_worker(store: JobStore, new_job: Make) -> None:
     store.insert(new_job())
     job = claim(store, worker="card-7")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 
 import numpy as np
@@ -22,7 +23,7 @@ def latents() -> torch.Tensor:
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])
 @torch.inference_mode()
 def test_chunks_decode_to_the_frames_of_the_whole(pipeline: Pipeline, latents: torch.Tensor, chunk: int) -> None:
-    decoder = Decoder(pipeline.modules.vae)
+    decoder = Decoder(copy.deepcopy(pipeline.modules.vae))
     whole = decoding.decode(decoder, latents, 5, lambda: False)
     parts = decoding.decode(decoder, latents, chunk, lambda: False)
     assert whole.shape == (5, 64, 72, 3)
@@ -31,7 +32,7 @@ def test_chunks_decode_to_the_frames_of_the_whole(pipeline: Pipeline, latents: t
 
 @torch.inference_mode()
 def test_where_memory_runs_out_smaller_chunks_are_tried(pipeline: Pipeline, latents: torch.Tensor) -> None:
-    decoder, sizes = Decoder(pipeline.modules.vae), []
+    decoder, sizes = Decoder(copy.deepcopy(pipeline.modules.vae)), []
 
     def tight(part: torch.Tensor) -> torch.Tensor:
         sizes.append(len(part))
@@ -71,12 +72,14 @@ def test_a_frame_of_the_published_vae_is_counted_as_measured() -> None:
     assert decoding.bytes_per_frame(vae, 1024, 1024) == 1.5 * 2**30
 
 
-@pytest.mark.parametrize(("free_gib", "chunk"), [(0.1, 1), (4, 2), (40, 4)])
-def test_the_chunk_is_what_free_memory_holds(monkeypatch: pytest.MonkeyPatch, free_gib: float, chunk: int) -> None:
+@pytest.mark.parametrize(("free_gib", "held_gib", "chunk"), [(0.1, 0, 1), (4, 0, 2), (40, 0, 4), (40, 36, 2)])
+def test_the_chunk_is_what_free_memory_holds(
+    monkeypatch: pytest.MonkeyPatch, free_gib: float, held_gib: int, chunk: int
+) -> None:
     monkeypatch.setattr(card, "free_bytes", lambda device: int(free_gib * 2**30))
     vae = types.SimpleNamespace(
         config=types.SimpleNamespace(block_out_channels=(128, 256)),
         dtype=torch.float16,
         device=torch.device("cuda"),
     )
-    assert decoding.chunk_for(vae, 1024, 1024) == chunk
+    assert decoding.chunk_for(vae, 1024, 1024, held_gib * 2**30) == chunk

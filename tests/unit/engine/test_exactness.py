@@ -1,8 +1,8 @@
 """Our clips are those of diffusers' I2VGenXLPipeline, on small random models in float32.
 
-Tolerance: both run the same modules, but our text encoder sees both prompts in one batch and our preprocessing sums in
-another order, so float32 rounding (1e-7 a step) is all that may differ. Latents agree to 1e-4 of their spread, and a
-frame's levels by at most one, where a value lies on the edge between two.
+Tolerance: both run the same modules, but in other batches, and our preprocessing sums in another order, so float32
+rounding (1e-7 a step) is all that may differ. Latents agree to 1e-4 of their spread, and a frame's levels by at most
+one, where a value lies on the edge between two.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from diffusers import I2VGenXLPipeline
 from PIL import Image
 
 from serving.engine import sampler
-from serving.engine.conditioning import condition, embed_text, generator_for
+from serving.engine.conditioning import condition, generator_for, read
+from serving.engine.encoders import Encoders
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import load, locate
 from serving.request import VideoRequest
@@ -77,15 +78,15 @@ def stock_clip(stock: Any, picture: Image.Image, request: VideoRequest, output: 
 
 
 def our_latents(pipeline: Pipeline, picture: Image.Image, request: VideoRequest) -> torch.Tensor:
-    generator = generator_for(request.seed)
-    conditioning = condition(pipeline.modules, picture, request, generator)
+    reading = read(pipeline.modules, picture, request)
+    conditioning = condition(pipeline.encoders, reading, request)
     return sampler.denoise(
         sampler.unet_predictor(pipeline.replay, conditioning),
         conditioning.noise,
         pipeline.modules.scheduler,
         num_inference_steps=request.num_inference_steps,
         guidance_scale=request.guidance_scale,
-        generator=generator,
+        generator=reading.generator,
         on_step=lambda step, total: None,
         should_stop=lambda: False,
     )
@@ -172,4 +173,4 @@ def test_text_is_the_last_layer_but_one_under_the_final_norm(pipeline: Pipeline)
         output = layer(states, attention_mask=causal)
         states = output[0] if isinstance(output, tuple) else output
     expected = encoder.final_layer_norm(states)
-    torch.testing.assert_close(embed_text(pipeline.modules, [prompt]), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Encoders(pipeline.modules).text(tokens), expected, atol=1e-5, rtol=1e-5)

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from serving.cli import app
 from serving.jobs.worker import Worker
 from serving.presets import PUBLISHED
-from serving.quoting import ASSUMED_START_S
 from serving.request import VideoParameters
 
 QUOTE = f"{URL}/quote"
 LARGE = {"size": "1024x1024", "num_frames": "32"}
+START_S = 90.0
 POOLS = [
-    {"name": "small", "card": "rtx4060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2},
+    {"name": "small", "card": "rtx4060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2, "start_s": START_S},
     {"name": "large", "card": "a100-40gb", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 1},
 ]
 
@@ -101,10 +101,10 @@ def test_a_quote_is_what_the_submission_is_then_told(api: Api) -> None:
 def test_pools_that_sleep_are_woken_the_small_one_first(cards: Api) -> None:
     found = quote(cards, size="512x512")
     small, large = found["pools"]
-    assert (small["name"], small["cold"], small["starts_in_s"]) == ("small", True, ASSUMED_START_S)
+    assert (small["name"], small["cold"], small["starts_in_s"]) == ("small", True, START_S)
     assert (large["name"], large["fits"], large["starts_in_s"], large["finishes_in_s"]) == ("large", True, None, None)
     assert found["pool"] == "small"
-    assert found["finishes_in_s"] == pytest.approx(ASSUMED_START_S + small["gpu_seconds"], abs=0.2)
+    assert found["finishes_in_s"] == pytest.approx(START_S + small["gpu_seconds"], abs=0.2)
     card = {"name": "A100", "memory_bytes": 40 * 2**30}
     cards.store.beat(Worker(id="l", role="generator", pool="large", card=card))
     found = quote(cards, size="512x512")
@@ -151,6 +151,53 @@ def test_a_full_queue_is_told_with_when_to_come_back(make_api: Callable[..., Api
 def test_a_deadline_that_would_be_missed_is_warned_of(api: Api) -> None:
     assert ("late", "deadline") in codes(quote(api, deadline="0.001"))
     assert ("late", "deadline") not in codes(quote(api, deadline="9999"))
+
+
+@pytest.fixture
+def pair(make_api: Callable[..., Api]) -> Api:
+    """Two cards of one pool, both idle."""
+    card = {"name": "NVIDIA H200", "memory_bytes": 141 * 2**30}
+    api = make_api(pools=[{"name": "h200", "card": "h200", "model": PUBLISHED, "min_replicas": 2, "max_replicas": 2}])
+    for name in ("one", "two"):
+        api.store.beat(Worker(id=name, role="generator", pool="h200", card=card))
+    return api
+
+
+def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
+    alone = quote(pair, size="512x512")
+    (pool,) = alone["pools"]
+    assert (pool["cards"], pool["shared_seconds"]) == (1, None)
+    assert alone["finishes_in_s"] == alone["gpu_seconds"]
+    # Too little for one card, enough for two.
+    tight = f"{0.7 * alone['gpu_seconds']:.1f}"
+    found = quote(pair, size="512x512", deadline=tight)
+    (pool,) = found["pools"]
+    assert pool["cards"] == 2
+    assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
+    assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
+    assert not any(warning.startswith("deadline: ") for warning in found["warnings"])
+    missed = quote(pair, size="512x512", deadline="0.1")
+    assert missed["pools"][0]["cards"] == 2
+    late_s = missed["finishes_in_s"] - 0.1
+    assert f"deadline: the clip is expected {late_s:.0f} s after it." in missed["warnings"]
+
+
+@pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
+def test_one_card_where_it_is_enough_or_has_no_halves(pair: Api, fields: dict[str, str]) -> None:
+    assert quote(pair, size="512x512", **fields)["pools"][0]["cards"] == 1
+
+
+def test_no_second_card_where_somebody_has_it_or_waits_for_it(pair: Api) -> None:
+    asked = {"size": "512x512", "deadline": "1"}
+    pair.submit()
+    assert quote(pair, **asked)["pools"][0]["cards"] == 1
+    job = pair.store.claim("h200", "i2vgen-xl", worker="test", lease_s=30)
+    assert job is not None
+    found = quote(pair, **asked)
+    assert (found["starts_in_s"], found["pools"][0]["cards"]) == (0, 1)
+    # A card that helps is as little free as the one that it helps.
+    pair.store.beat(Worker(id="two", role="generator", pool="h200", assists=job.id))
+    assert quote(pair, **asked)["starts_in_s"] > 0
 
 
 @pytest.mark.parametrize("sized", [{"size": "256x256"}, {"aspect_ratio": "1:1"}])
@@ -207,6 +254,13 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     assert any("large (asleep)" in line and "16.5 of 40 GiB" in line and "resident" in line for line in lines)
     assert any("small" in line and "needs 8.6 GiB" in line for line in lines)
     assert cards.count() == 0
+
+
+def test_the_command_says_that_two_cards_would_work(pair: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cli.out.width", 200, raising=False)
+    result = command(pair, tmp_path, "--size", "512x512", "--deadline", "1")
+    assert result.exit_code == 0, result.output
+    assert "on two cards" in result.stdout
 
 
 def test_the_command_prints_json(api: Api, tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Another card's job on this card: one guidance half of its steps, for as long as the other card asks for it.
+
+Knows nothing of HTTP, Ray, stores or leases: the job is the other card's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from serving.card_meter import CardMeter
+from serving.engine.contract import LoadedModel
+from serving.engine.link import Door, LinkLost
+from serving.errors import I2VError
+from serving.jobs.job import Job
+from serving.rendering import expected_s
+from serving.scheduling.cost import CostRow
+from serving.watchdog import Watchdog, limits_for
+
+logger = logging.getLogger(__name__)
+COMING_S = 30.0
+"""Longest wait for the card that leads."""
+
+
+class Assistant:
+    """Helps with one job at a time on one loaded model."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        cost: CostRow,
+        meter: CardMeter,
+        *,
+        on_hang: Callable[[Job, str], object],
+        least_step_s: float = 60.0,
+    ) -> None:
+        """
+        Args:
+            cost: the model's.
+            on_hang: told, in another thread, of a job on which this card hangs; it should end the process.
+            least_step_s: a half may take this long, however little is expected of it.
+        """
+        self._model = model
+        self._cost = cost
+        self._meter = meter
+        self._on_hang = on_hang
+        self._least_step_s = least_step_s
+
+    def assist(self, job: Job, door: Door, should_stop: Callable[[], bool]) -> None:
+        """Returns when the card that comes through `door` needs no more, when it is lost, or when nobody came.
+
+        An error that poisons the card is raised: the process is of no use after it.
+
+        Args:
+            should_stop: asked while the other card is waited for.
+        """
+        try:
+            with self._meter.at_work():
+                halves = self._assist(job, door, should_stop)
+        except (LinkLost, I2VError) as error:
+            logger.info("no more help: %s", error)
+        except Exception as error:
+            # Here, as it imports PyTorch, which an emulated card does without.
+            from serving.engine import card
+
+            if card.is_poisoned(error):
+                raise
+            logger.exception("the help failed, and the other card goes on alone")
+        else:
+            logger.info("helped with %d of %d steps", halves, job.request.num_inference_steps)
+
+    def _assist(self, job: Job, door: Door, should_stop: Callable[[], bool]) -> int:
+        request = job.request
+        steps = request.num_inference_steps
+        limits = limits_for(expected_s(request, self._cost, self._model.card), steps, self._least_step_s)
+        hangs = Watchdog(limits, lambda missing: self._on_hang(job, missing))
+        with hangs as watchdog, door.accept(COMING_S, should_stop) as link:
+            logger.info("helps another card")
+            done = 0
+
+            def on_half(halves: int) -> None:
+                nonlocal done
+                done = halves
+                self._meter.half()
+                watchdog.step(done, steps)
+
+            def waits() -> bool:
+                # To wait for the other card is no hang of this one.
+                watchdog.step(done, steps)
+                return should_stop()
+
+            return self._model.assist(link, request, on_half=on_half, should_stop=waits)
