@@ -175,7 +175,7 @@ def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
     assert pool["cards"] == 2
     assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
     assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
-    assert not any(warning.startswith("deadline: ") for warning in found["warnings"])
+    assert ("late", "deadline") not in codes(found)
     missed = quote(pair, size="512x512", deadline="0.1")
     assert missed["pools"][0]["cards"] == 2
     late_s = missed["finishes_in_s"] - 0.1
