@@ -179,7 +179,8 @@ def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
     missed = quote(pair, size="512x512", deadline="0.1")
     assert missed["pools"][0]["cards"] == 2
     late_s = missed["finishes_in_s"] - 0.1
-    assert f"deadline: the clip is expected {late_s:.0f} s after it." in missed["warnings"]
+    (late,) = [warning["message"] for warning in missed["warnings"] if warning["code"] == "late"]
+    assert late == f"The clip is expected {late_s:.0f} s after its deadline."
 
 
 @pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
