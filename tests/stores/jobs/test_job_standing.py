@@ -12,9 +12,9 @@ Make = Callable[..., NewJob]
 
 
 def position(store: JobStore, job_id: str) -> int:
-    place = store.place(job_id)
+    place = store.queue_position(job_id)
     assert place is not None
-    return place.position
+    return place
 
 
 def test_places_are_those_of_each_job_alone(store: JobStore, new_job: Make) -> None:
