@@ -23,10 +23,16 @@ from serving.clip import probe
 SCRIPTS = Path(__file__).parent
 
 
-def run(*command: str | Path, packages: Path | str | None = None) -> str:
+def run(*command: str | Path, packages: Path | str | None = None, cwd: Path | None = None) -> str:
     environment = dict(os.environ) if packages is None else os.environ | {"PYTHONPATH": str(packages)}
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, env=environment, timeout=280
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=cwd,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -113,4 +119,4 @@ def test_a_browser_s_way_of_following(service: Service) -> None:
 def test_schemathesis_finds_nothing(service: Service, tmp_path: Path) -> None:
     packages = python_package("schemathesis", NEWEST)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SCRIPTS / "schemathesis.toml"), "run"]
-    run(*command, f"{service.url}/openapi.json", packages=f"{packages}{os.pathsep}{SCRIPTS}")
+    run(*command, f"{service.url}/openapi.json", packages=f"{packages}{os.pathsep}{SCRIPTS}", cwd=tmp_path)
