@@ -15,7 +15,6 @@ from deployments.child import ChildService
 from serving.cli import generate_at
 from serving.client import ApiError, Client
 from serving.console import AsJson, err, fail, out
-from serving.presets import BUILTIN
 
 PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"
 PROMPT = "A blue ceramic mug and two lemons on a wooden table, the camera pans to the left, soft light"
@@ -25,10 +24,10 @@ def demo(as_json: AsJson = False) -> None:
     """Start a service with embedded defaults, animate a picture that ships with the project, stop everything."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="i2v-demo-") as folder:
-        server = ChildService(Path(folder), I2V_MODEL=BUILTIN)
+        server = ChildService(Path(folder))
         try:
             with err.status("starting the service"):
-                server.wait_until_ready()
+                server.start()
             started = time.perf_counter()
             err.print(f"[green]service ready[/] after {started - began:.1f} s at {server.url}")
             with Client(server.url) as client:

@@ -10,9 +10,9 @@ from typing import Any
 
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.exceptions import ReplicaUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from deployments.aftermath import Aftermath, aftermath
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
 from deployments.couriering import Couriering
@@ -20,6 +20,7 @@ from deployments.partners import Partners
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
+from serving.engine.link import Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.worker import Worker
@@ -132,14 +133,12 @@ class Dispatcher:
                     pool.profile.name,
                     worker=self._wiring.worker(pool),
                     lease_s=self._settings.lease_s,
-                    max_attempts=self._settings.max_attempts,
                 )
-                settled.set()
                 if job is not None:
                     with about(job.id):
                         async with self._partners.beside(pool, cards, card, job) as meeting:
-                            response = cards.dispatch(card, job, meeting)
-                            self._count_claim(pool, job)
+                            response = await self._dispatch(pool, cards, card, job, meeting)
+                            settled.set()
                             await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
@@ -159,20 +158,34 @@ class Dispatcher:
             self._metrics.observe(WAIT_SECONDS, waited_s, pool=name, priority=job.priority)
         logger.info("attempt %d dispatched", job.attempt, extra={"attempt": job.attempt, "pool": name})
 
+    async def _dispatch(
+        self, pool: ServedPool, cards: DeploymentHandle[Any], card: Any, job: Job, meeting: Meeting | None
+    ) -> Awaitable[None]:
+        try:
+            self._count_claim(pool, job)
+            response: Awaitable[None] = cards.dispatch(card, job, meeting)
+        except Exception as error:
+            # No card has heard of it.
+            logger.warning("attempt %d was not dispatched, and waits again: %r", job.attempt, error)
+            await self._put_back(job, "It was not dispatched.", charge=False)
+            raise
+        return response
+
     async def _follow(self, job: Job, response: Awaitable[None]) -> None:
         try:
             await response
-        except (RayError, ReplicaUnavailableError) as error:
-            unreached = isinstance(error, ReplicaUnavailableError)
-            logger.warning("attempt %d lost its card: %s", job.attempt, type(error).__name__)
-            if not unreached:
+        except (Exception, asyncio.CancelledError) as error:
+            what = aftermath(error)
+            if what is Aftermath.UNKNOWN:
+                # To put it back now could have two cards work on it.
+                logger.warning("attempt %d is left to its lease, as its card may still have it: %r", job.attempt, error)
+                raise
+            logger.warning("attempt %d lost its card: %r", job.attempt, error)
+            if what is Aftermath.OVER:
                 self._metrics.add(FAILURES, model=job.model, code=WorkerCrashed.code)
-            await asyncio.to_thread(
-                self._store.release,
-                job.id,
-                job.attempt,
-                reason_code=WorkerCrashed.code,
-                reason=f"The card's process died ({type(error).__name__}).",
-                charge=not unreached,
-                max_attempts=self._settings.max_attempts,
-            )
+            await self._put_back(job, f"The card failed ({type(error).__name__}).", charge=what is Aftermath.OVER)
+
+    async def _put_back(self, job: Job, reason: str, *, charge: bool) -> None:
+        await asyncio.to_thread(
+            self._store.release, job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=charge
+        )

@@ -122,7 +122,7 @@ class Generator:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
             async with self._card, self._way_out:
-                self._beat.leave()
+                await asyncio.to_thread(self._beat.leave)
 
     async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
         with about(job.id), door:
@@ -142,32 +142,32 @@ class Generator:
             loop.call_soon_threadsafe(free.set)
 
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
-        with about(job.id), JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
-            try:
-                # The card may still be decoding the clip before.
-                prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
-                if prepared is None:
-                    return
-                async with self._card:
-                    rendered = await self._on_card(
-                        partial(self._renderer.render, prepared, lease, nearly_free, meeting)
-                    )
-                    if rendered is None:
+        with about(job.id):
+            async with JobLease(self._store, job, lease_s=self._settings.lease_s) as lease:
+                try:
+                    # The card may still be decoding the clip before.
+                    prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
+                    if prepared is None:
                         return
-                    await self._way_out.acquire()
-            except I2VError as error:
-                # The store is out of reach, not the card: the job waits again once its lease ends.
-                logger.warning("not settled: %s", error.message, extra={"code": error.code})
-                return
-            except Exception as error:
-                self._give_up(job, error)
-            free.set()
-            try:
-                await self._hand_over(job, rendered)
-            except I2VError as error:
-                logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
-            finally:
-                self._way_out.release()
+                    async with self._card:
+                        render = partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                        rendered = await self._on_card(render)
+                        if rendered is None:
+                            return
+                        await self._way_out.acquire()
+                except I2VError as error:
+                    # The store is out of reach, not the card: the job waits again once its lease ends.
+                    logger.warning("not settled: %s", error.message, extra={"code": error.code})
+                    return
+                except Exception as error:
+                    await asyncio.to_thread(self._give_up, job, error)
+                free.set()
+                try:
+                    await self._hand_over(job, rendered)
+                except I2VError as error:
+                    logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
+                finally:
+                    self._way_out.release()
         if rendered.observation is not None:
             self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
 
@@ -185,7 +185,6 @@ class Generator:
                 reason_code=WorkerCrashed.code,
                 reason="The card failed: " + str(error).partition("\n")[0],
                 charge=True,
-                max_attempts=self._settings.max_attempts,
             )
         finally:
             os._exit(1)
@@ -214,7 +213,6 @@ class Generator:
             reason_code=WorkerCrashed.code,
             reason="No encoder took the frames.",
             charge=True,
-            max_attempts=self._settings.max_attempts,
         )
 
     def _keep(self, work: Any) -> asyncio.Task[None]:

@@ -41,7 +41,7 @@ class Wiring:
 
     def open_store(self) -> JobStore:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        return open_store(self.settings.database)
+        return open_store(self.settings.database, max_attempts=self.settings.max_attempts)
 
     def courier(self, store: JobStore, metrics: Metrics) -> Courier | None:
         """None where no webhooks are sent."""

@@ -25,8 +25,9 @@ from typing import Any
 
 import httpx
 
+from deployments.demo import PICTURE
 from loadtest import burst_report
-from loadtest.emulated import PICTURE, Pool, by_pool, metrics, service
+from loadtest.emulated import Pool, by_pool, metrics, service
 from serving.client import Client, Video
 
 PERIOD_S = 1.0

@@ -28,9 +28,10 @@ from typing import Any
 import httpx
 import psutil
 
+from deployments.child import ChildService
+from deployments.demo import PICTURE
 from loadtest.crash_report import report
 from loadtest.history import History
-from loadtest.service import PICTURE, Service
 from loadtest.verdict import Sent
 
 ROLES = {
@@ -61,7 +62,7 @@ def main() -> None:
     folder = args.folder or Path(tempfile.mkdtemp(prefix="i2v-crashes-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"folder: {folder}", flush=True)
-    service = Service(
+    service = ChildService(
         folder,
         I2V_MODEL="emulated",
         I2V_EMULATION_SPEED="2",
@@ -97,7 +98,7 @@ class Events:
 class Campaign:
     """Senders that keep some jobs waiting, and a killer that goes by the jobs that have ended."""
 
-    def __init__(self, service: Service, history: History, events: Events, args: argparse.Namespace) -> None:
+    def __init__(self, service: ChildService, history: History, events: Events, args: argparse.Namespace) -> None:
         self.events = events
         self._service = service
         self._history = history

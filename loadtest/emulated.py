@@ -13,10 +13,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-import serving
 from deployments.child import ChildService
-
-PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,11 @@ def service(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[st
             "I2V_MODEL": "emulated",
             "I2V_EMULATION_SPEED": str(speed),
             "I2V_POOLS": json.dumps(rows),
-            "I2V_LOG_DIR": f"{folder}/logs",
             "RAY_metrics_report_interval_ms": "1000",  # Ray's own is ten seconds
         }
         started = ChildService(Path(folder), **environment | settings)
         try:
-            started.wait_until_ready()
+            started.start()
             yield started.url
         finally:
             started.stop()

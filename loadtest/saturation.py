@@ -33,7 +33,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.emulated import PICTURE, Pool, by_pool, metrics, service
+from deployments.demo import PICTURE
+from loadtest.emulated import Pool, by_pool, metrics, service
 from serving.client import Client
 from serving.presets import EMULATED, I2VGEN_XL
 from serving.scheduling.cards import CARDS

@@ -1,11 +1,10 @@
-"""The `i2v` command, a client of the HTTP API: generate, quote; doctor, calibrate and keys. Knows nothing of Ray."""
+"""The `i2v` command: generate and quote, as a client of the HTTP API; doctor, calibrate, keys, prompts. No Ray."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +17,19 @@ from rich.table import Table
 
 from serving.client import ApiError, Client, Quote, Video
 from serving.clip_options import Fields, asks_for_a_clip
-from serving.console import AsJson, err, fail, out
+from serving.console import AsJson, err, fail, out, warn
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
 from serving.key_commands import keys
+from serving.prompt_commands import prompts
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
 app.add_typer(keys, name="keys")
+app.add_typer(prompts, name="prompts")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
 Picture = Annotated[Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)]
@@ -88,8 +89,10 @@ def generate(
     if as_json:
         out.print_json(json.dumps(result))
         return
-    _warn(result["warnings"])
+    warn(result["warnings"])
     out.print(result["path"], soft_wrap=True, highlight=False, markup=False)
+    for hint in result["hints"]:
+        err.print(f"[dim]{hint['symptom'].replace('_', ' ')}? {escape(hint['message'])}[/]", soft_wrap=True)
 
 
 @app.command()
@@ -199,7 +202,7 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
         def on_stage(stage: str, step: int, steps: int) -> None:
             progress.update(task, description=stage, completed=step, total=steps or None)
 
-        recipe, warnings = generate_locally(
+        recipe, warnings, hints = generate_locally(
             picture.read_bytes(),
             parameters,
             path,
@@ -207,7 +210,12 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
             revision=settings.revision,
             on_stage=on_stage,
         )
-    return {"path": str(path), "recipe": recipe, "warnings": warnings}
+    return {
+        "path": str(path),
+        "recipe": recipe,
+        "warnings": [warning.model_dump() for warning in warnings],
+        "hints": [hint.model_dump() for hint in hints],
+    }
 
 
 def _progress() -> Progress:
@@ -220,13 +228,8 @@ def _progress() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=err, transient=True)
 
 
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        err.print(f"[yellow]warning[/] {escape(warning)}")
-
-
 def _show_quote(found: Quote) -> None:
-    _warn(found["warnings"])
+    warn(found["warnings"])
     table = Table("pool", "card", "memory", "plan", "GPU seconds", "starts in", "finishes in", title=_title(found))
     for pool in found["pools"]:
         has = "" if pool["memory_gib"] is None else f" of {pool['memory_gib']:g}"

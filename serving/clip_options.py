@@ -25,6 +25,10 @@ def _clip(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels, instead of --resolution.")] = None,
     aspect_ratio: Annotated[str | None, typer.Option(help="WIDTH:HEIGHT; the picture's own by default.")] = None,
     fit: Annotated[str | None, typer.Option(help="crop (default) or pad.")] = None,
+    focus: Annotated[str | None, typer.Option(help="What a crop keeps: auto (the subject) or center.")] = None,
+    background: Annotated[
+        str | None, typer.Option(help="What padding shows: a colour such as #ffffff, edge or blur.")
+    ] = None,
     num_frames: Annotated[int | None, typer.Option(help="Frames in the clip.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length, instead of --num-frames.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,

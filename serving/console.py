@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,3 +23,10 @@ def fail(message: str, *, code: str, param: str | None, as_json: bool) -> typer.
     else:
         err.print(f"[red]error[/] {escape(message)}", soft_wrap=True)
     return typer.Exit(1)
+
+
+def warn(warnings: Iterable[Mapping[str, Any]]) -> None:
+    """Print the wire's warnings."""
+    for warning in warnings:
+        said = " ".join(text for text in (warning["message"], warning["suggestion"]) if text)
+        err.print(f"[yellow]warning[/] {escape(said)}", soft_wrap=True)

@@ -1,7 +1,7 @@
 """Pictures prepared in processes of their own, whose memory and time are bounded: a hostile one ends its decoder alone.
 
-A decoder gets no environment, so none of the service's secrets. What comes back from it is read as JSON and bytes,
-never unpickled. Knows nothing of HTTP or jobs.
+A decoder gets no environment, so none of the service's secrets, and can write no file. What comes back from it is read
+as JSON and bytes, never unpickled. Knows nothing of HTTP or jobs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import Any
 import psutil
 
 from serving import errors
+from serving.cautions import Caution
 from serving.errors import BadRequest, I2VError, InvalidImage, ServiceUnavailable, UnsupportedMedia
-from serving.preprocessing import FIELD, Prepared, prepare
+from serving.picture_warnings import FIELD
+from serving.preprocessing import Prepared, prepare
 from serving.presets import ModelProfile
 from serving.request import VideoParameters
 
@@ -89,7 +91,8 @@ class _Decoder:
             if "prepared" in told:
                 width, height, source, warnings = told["prepared"]
                 png = self._ours.recv_bytes(_PNG_BYTES)
-                return Prepared(png, int(width), int(height), (int(source[0]), int(source[1])), tuple(warnings))
+                cautions = tuple(Caution.model_validate(told) for told in warnings)
+                return Prepared(png, int(width), int(height), (int(source[0]), int(source[1])), cautions)
             error = _error(told)
         except (EOFError, OSError, ValueError, TypeError, KeyError) as broken:
             code = self._restart()
@@ -117,7 +120,8 @@ class _Decoder:
         with theirs:
             own = theirs.fileno(), self._limits.memory_bytes, self._limits.cpu_s
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, *map(str, own)],
+                # Pillow warns of damaged metadata, and a hostile picture could fill a log with it.
+                [sys.executable, "-P", "-W", "ignore", "-m", __name__, *map(str, own)],
                 env=environment,
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -151,6 +155,7 @@ def main() -> None:
     descriptor, memory_bytes, cpu_s = map(int, sys.argv[1:])
     pipe = Connection(descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     space = psutil.Process().memory_info().vms + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     while True:
@@ -174,7 +179,8 @@ def _answer(pipe: Connection, work: tuple[bytes, VideoParameters, ModelProfile])
     except Exception:
         pipe.send_bytes(json.dumps({"fault": traceback.format_exc()[-8000:]}).encode())
     else:
-        header = {"prepared": (found.width, found.height, found.source_size, found.warnings)}
+        cautions = [caution.model_dump() for caution in found.warnings]
+        header = {"prepared": (found.width, found.height, found.source_size, cautions)}
         pipe.send_bytes(json.dumps(header).encode())
         pipe.send_bytes(found.png)
 

@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from PIL import Image
 
+from serving.cautions import Caution
 from serving.encoding import encode
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.preprocessing import prepare
+from serving.prompts.lint import lint
+from serving.prompts.tokens import tokenizer_of
+from serving.prompts.tuning import Hint, hints
 from serving.recipe import make_recipe
-from serving.request import VideoParameters, advice, resolve
+from serving.request import VideoParameters, resolve
 
 OnStage = Callable[[str, int, int], None]
 
@@ -31,8 +35,8 @@ def generate_locally(
     model: str,
     revision: str | None = None,
     on_stage: OnStage,
-) -> tuple[dict[str, Any], list[str]]:
-    """Write the clip to `path`, whole or not at all; returns its recipe and the warnings.
+) -> tuple[dict[str, Any], list[Caution], list[Hint]]:
+    """Write the clip to `path`, whole or not at all; returns its recipe, the warnings, and what to try next.
 
     Args:
         picture: the still's bytes, as uploaded.
@@ -80,7 +84,8 @@ def generate_locally(
     finally:
         aside.unlink(missing_ok=True)
     timings["encode"] = time.perf_counter() - began
-    return recipe | {"timings_s": timings}, [*prepared.warnings, *advice(request, profile)]
+    warnings = [*prepared.warnings, *lint(request, profile, tokenizer_of(model, revision))]
+    return recipe | {"timings_s": timings}, warnings, list(hints(request, profile))
 
 
 def _aside(path: Path) -> Path:

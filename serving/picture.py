@@ -1,4 +1,4 @@
-"""A decoded picture as stored, and small copies of it: upright, sRGB, on white, at the size asked for.
+"""A decoded picture as stored, and small copies of it: upright, sRGB, on a ground, at the size asked for.
 
 Scaling comes first and everything else is done on the small copy, so that 64 megapixels cost little. Knows nothing of
 where the picture came from or whether it may be trusted.
@@ -7,18 +7,26 @@ where the picture came from or whether it may be trusted.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageFilter
 
 from serving.picture_warnings import ANALYSIS_SIDE
+from serving.request import BLUR, EDGE
+from serving.subject import CENTER, Point, border_of
 
 # Coarse reduction stops at this multiple of the wanted size and Lanczos does the rest; from 3 on Pillow's
 # documentation calls the result nearly indistinguishable from Lanczos alone.
 REDUCING_GAP = 3.0
-BACKGROUND = "white"
+WHITE = "#ffffff"
+BLURRED_SIDE = 96
+BLUR_RADIUS = 4.0
+"""Pixels, on a copy of `BLURRED_SIDE` pixels."""
 
 Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,46 +38,76 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _QUARTER_TURNS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
+# Where a point of the upright picture, in shares of its sides, is in the picture as stored.
+_POINTS: dict[Image.Transpose | None, Callable[[float, float], Point]] = {
+    None: lambda x, y: (x, y),
+    Image.Transpose.FLIP_LEFT_RIGHT: lambda x, y: (1 - x, y),
+    Image.Transpose.ROTATE_180: lambda x, y: (1 - x, 1 - y),
+    Image.Transpose.FLIP_TOP_BOTTOM: lambda x, y: (x, 1 - y),
+    Image.Transpose.TRANSPOSE: lambda x, y: (y, x),
+    Image.Transpose.ROTATE_270: lambda x, y: (y, 1 - x),
+    Image.Transpose.TRANSVERSE: lambda x, y: (1 - y, 1 - x),
+    Image.Transpose.ROTATE_90: lambda x, y: (1 - y, x),
+}
 
 
 class Picture:
-    """A decoded picture as stored; answers with small copies: upright, sRGB, on white."""
+    """A decoded picture as stored; answers with small copies: upright, sRGB, on a ground where it is transparent."""
 
-    def __init__(self, image: Image.Image, turn: Image.Transpose | None) -> None:
+    def __init__(self, image: Image.Image, turn: Image.Transpose | None, background: str = EDGE) -> None:
+        """`background`: as of a request; transparent parts are on white unless it is a colour."""
         self._pixels = _resizable(image)
         self._icc = image.info.get("icc_profile")
         self._turn = turn
+        self._background = background
+        self._ground = WHITE if background in (EDGE, BLUR) else background
         self._size = turned(image.size, turn)
 
-    def view(self, size: Size, *, whole: bool = False) -> Image.Image:
-        """The largest centred window of `size`'s aspect, or the whole picture, scaled to exactly `size`."""
-        stored_size = turned(size, self._turn)
-        width, height = (float(side) for side in self._pixels.size)
-        if not whole:  # centred, so the same window upright and as stored
-            scale = min(width / stored_size[0], height / stored_size[1])
-            width, height = min(width, stored_size[0] * scale), min(height, stored_size[1] * scale)
-        left, top = (self._pixels.size[0] - width) / 2, (self._pixels.size[1] - height) / 2
-        box = (left, top, left + width, top + height)
-        small = self._pixels.resize(stored_size, Image.Resampling.LANCZOS, box, REDUCING_GAP)
-        upright = _flattened(small, self._icc)
+    def cuts(self, size: Size) -> bool:
+        """Whether the largest window of `size`'s aspect leaves out more than a hundredth of the picture."""
+        return 0.99 * self._size[0] * size[1] > self._size[1] * size[0] or (
+            0.99 * self._size[1] * size[0] > self._size[0] * size[1]
+        )
+
+    def window(self, size: Size, centre: Point = CENTER) -> Box:
+        """The largest window of `size`'s aspect with its middle as near to `centre` as it can be.
+
+        `centre` and the result (left, top, right, bottom) are shares of the upright picture's sides.
+        """
+        scale = min(self._size[0] / size[0], self._size[1] / size[1])
+        spans = (size[0] * scale / self._size[0], size[1] * scale / self._size[1])
+        left, top = (min(max(middle - span / 2, 0.0), 1.0 - span) for middle, span in zip(centre, spans, strict=True))
+        return left, top, left + spans[0], top + spans[1]
+
+    def view(self, size: Size, window: Box = WHOLE) -> Image.Image:
+        """What `window` shows, scaled to exactly `size`."""
+        width, height = self._pixels.size
+        left, top, right, bottom = _as_stored(window, self._turn)
+        box = (left * width, top * height, right * width, bottom * height)
+        small = self._pixels.resize(turned(size, self._turn), Image.Resampling.LANCZOS, box, REDUCING_GAP)
+        upright = _flattened(small, self._icc, self._ground)
         return upright if self._turn is None else upright.transpose(self._turn)
 
     def padded(self, size: Size) -> Image.Image:
-        picture = self.view(_scaled(self._size, min(size[0] / self._size[0], size[1] / self._size[1])), whole=True)
-        frame = Image.new("RGB", size, _border_colour(picture))
+        """All of the picture, with the background beside it."""
+        picture = self.view(_scaled(self._size, min(size[0] / self._size[0], size[1] / self._size[1])))
+        if self._background == BLUR:
+            small = self.view(_scaled(size, BLURRED_SIDE / max(size)), self.window(size))
+            frame = small.filter(ImageFilter.GaussianBlur(BLUR_RADIUS)).resize(size, Image.Resampling.BICUBIC)
+        elif self._background == EDGE:
+            frame = Image.new("RGB", size, _border_colour(picture))
+        else:
+            frame = Image.new("RGB", size, self._background)
         frame.paste(picture, ((size[0] - picture.width) // 2, (size[1] - picture.height) // 2))
         return frame
 
-    def overview(self, size: Size | None) -> Image.Image:
-        """The window of `size`'s aspect, or all, with its longer side `ANALYSIS_SIDE` pixels or as stored."""
-        width, height = self._size
-        if size is not None:
-            scale = min(width / size[0], height / size[1])
-            width, height = _scaled(size, scale)
-        return self.view(_scaled((width, height), min(1.0, ANALYSIS_SIDE / max(width, height))), whole=size is None)
+    def overview(self, window: Box = WHOLE) -> Image.Image:
+        """What `window` shows, with its longer side `ANALYSIS_SIDE` pixels or as stored."""
+        width, height = (window[2] - window[0]) * self._size[0], (window[3] - window[1]) * self._size[1]
+        return self.view(_scaled((width, height), min(1.0, ANALYSIS_SIDE / max(width, height))), window)
 
 
-def _scaled(size: Size, scale: float) -> Size:
+def _scaled(size: tuple[float, float], scale: float) -> Size:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -79,6 +117,12 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged metadata is no reason to refuse the pixels
         return None
+
+
+def _as_stored(window: Box, turn: Image.Transpose | None) -> Box:
+    """Where a window of the upright picture lies in the picture as stored."""
+    (left, top), (right, bottom) = (_POINTS[turn](x, y) for x, y in (window[:2], window[2:]))
+    return min(left, right), min(top, bottom), max(left, right), max(top, bottom)
 
 
 def turned(size: Size, turn: Image.Transpose | None) -> Size:
@@ -109,13 +153,13 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return grey
 
 
-def _flattened(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """`image`, of one of `_resizable`'s modes, as RGB in sRGB on the background."""
+def _flattened(image: Image.Image, icc: bytes | None, ground: str) -> Image.Image:
+    """`image`, of one of `_resizable`'s modes, as RGB in sRGB on a ground of that colour."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
     colour = _to_srgb(image.convert(image.mode.removesuffix("A")), icc)
     if alpha is None:
         return colour
-    return Image.composite(colour, Image.new("RGB", colour.size, BACKGROUND), alpha)
+    return Image.composite(colour, Image.new("RGB", colour.size, ground), alpha)
 
 
 def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -135,7 +179,5 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def _border_colour(picture: Image.Image) -> tuple[int, int, int]:
-    pixels = np.asarray(picture)
-    border = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
-    red, green, blue = (int(value) for value in np.median(border, axis=0))
+    red, green, blue = (int(value) for value in np.median(border_of(np.asarray(picture)), axis=0))
     return red, green, blue

@@ -1,4 +1,4 @@
-"""What a picture shows that seldom animates well: few pixels, a small subject, text.
+"""What a picture shows that seldom animates well: few pixels, a small subject, text, a subject that is cut off.
 
 Plain arithmetic on a copy of at most 768 pixels a side. Each method rather stays silent than errs, and is
 blind where its docstring says so. Knows nothing of files, formats or the clip's size.
@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from serving.cautions import Caution
+from serving.subject import Mask, standing_out
+
+FIELD = "input_reference"
 ANALYSIS_SIDE = 768
 LOW_RESOLUTION_SIDE = 512
 
-GROUND_TOLERANCE = 28
-GROUND_SHARE = 0.97
 SUBJECT_AREA = 0.05
 SUBJECT_BOX = 0.08
 SUBJECT_SPECK = 0.0003
+CROPPED_AWAY = 0.05
 
 STROKE_CONTRAST = 32
 STROKE_RADIUS = 12
@@ -36,24 +39,40 @@ SMALLEST_LEVEL = 160
 MAX_RUNS = 60_000
 MAX_GLYPHS = 1000
 
-Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 
 
-def picture_warnings(picture: Image.Image, source_size: tuple[int, int]) -> tuple[str, ...]:
-    """Sentences about `picture`, the RGB copy, and the (width, height) in pixels it had at first."""
-    warnings = []
+def picture_warnings(
+    picture: Image.Image, source_size: tuple[int, int], subject_is_cut: bool = False
+) -> tuple[Caution, ...]:
+    """What there is to say about `picture`, the RGB copy of what is shown.
+
+    Args:
+        source_size: (width, height) in pixels that the whole picture had at first.
+        subject_is_cut: whether the crop leaves out a part of its subject.
+    """
+    cautions = []
     if is_low_resolution(source_size):
-        warnings.append(
-            f"The picture is {source_size[0]}x{source_size[1]} pixels; under {LOW_RESOLUTION_SIDE} on the "
-            "shorter side, detail is lost."
+        message = (
+            f"The picture is {source_size[0]}x{source_size[1]} pixels; under {LOW_RESOLUTION_SIDE} on the shorter "
+            "side, detail is lost."
         )
+        cautions.append(_caution("low_resolution", message, "Send a larger picture."))
     if has_text(picture):
-        warnings.append("The picture seems to carry text; text garbles once it moves.")
+        message = "The picture seems to carry text; text garbles once it moves."
+        cautions.append(_caution("text_in_picture", message, "Crop the text away, or keep the movement small."))
     elif has_small_subject(picture):  # else the lettering itself would pass for one
-        warnings.append("The subject is small in the picture; crop closer, or little of the clip will move.")
-    return tuple(warnings)
+        message = "The subject is small in the picture; little of the clip will move."
+        cautions.append(_caution("small_subject", message, "Crop closer."))
+    if subject_is_cut:
+        message = "The subject does not fit the clip's shape, and a part of it is cropped away."
+        cautions.append(_caution("subject_cropped", message, "Ask for fit=pad, or for another aspect_ratio."))
+    return tuple(cautions)
+
+
+def _caution(code: str, message: str, suggestion: str) -> Caution:
+    return Caution(code=code, field=FIELD, message=message, suggestion=suggestion)
 
 
 def is_low_resolution(source_size: tuple[int, int]) -> bool:
@@ -64,23 +83,31 @@ def is_low_resolution(source_size: tuple[int, int]) -> bool:
 def has_small_subject(picture: Image.Image) -> bool:
     """Whether what stands out from a plain ground covers under 5% of the picture, and its box under 8%.
 
-    The ground is the border's median colour, plain where 97% of the border is within 28 levels of it in every
-    channel; what stands out differs by more. A median filter takes specks out, and under 0.03% in all is dust.
-    Blind to pictures without a plain ground, and to subjects of the ground's colour.
+    The ground is as `standing_out` has it; under 0.03% in all is dust. Blind to pictures without a plain ground,
+    and to subjects of the ground's colour.
     """
-    pixels = np.asarray(picture, np.int16)
-    border = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
-    ground = np.median(border, axis=0).astype(np.int16)
-    if np.mean(np.abs(border - ground).max(axis=1) <= GROUND_TOLERANCE) < GROUND_SHARE:
+    subject = standing_out(picture)
+    if subject is None:
         return False
-    stands_out = (np.abs(pixels - ground).max(axis=2) > GROUND_TOLERANCE).astype(np.uint8) * 255
-    subject = np.asarray(Image.fromarray(stands_out).filter(ImageFilter.MedianFilter(3))) > 0
     area = float(subject.mean())
     if not SUBJECT_SPECK <= area < SUBJECT_AREA:
         return False
     rows, columns = np.flatnonzero(subject.any(axis=1)), np.flatnonzero(subject.any(axis=0))
     box = (int(np.ptp(rows)) + 1) * (int(np.ptp(columns)) + 1)
     return bool(box < SUBJECT_BOX * subject.size)
+
+
+def cuts_subject(picture: Image.Image, window: tuple[float, float, float, float]) -> bool:
+    """Whether 5% or more of what stands out from the whole picture's plain ground lies outside `window`.
+
+    `window` is (left, top, right, bottom) in shares of the sides. Blind where `has_small_subject` is.
+    """
+    subject = standing_out(picture)
+    if subject is None or subject.mean() < SUBJECT_SPECK:
+        return False
+    height, width = subject.shape
+    left, top, right, bottom = (round(share * side) for share, side in zip(window, (width, height) * 2, strict=True))
+    return bool(subject[top:bottom, left:right].sum() <= (1 - CROPPED_AWAY) * subject.sum())
 
 
 def has_text(picture: Image.Image) -> bool:

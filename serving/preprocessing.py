@@ -1,7 +1,7 @@
 """Untrusted bytes to the conditioning picture: one still, upright, sRGB, exactly the clip's size.
 
 A picture is recognised by its content, refused by its header before a pixel is decoded, and scaled as stored;
-turning it upright, converting it to sRGB and laying it on white follow on the small copy. A PNG's gAMA and cHRM
+turning it upright, converting it to sRGB and laying it on its ground follow on the small copy. A PNG's gAMA and cHRM
 chunks and an AVIF's HDR curves are not applied. Pillow's process-wide limits are never changed.
 
 A hostile file still costs its decoder what the limits below allow: run this where memory and time are bounded.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from serving.cautions import Caution
 from serving.errors import (
     AnimatedImage,
     I2VError,
@@ -25,11 +26,11 @@ from serving.errors import (
     UnsupportedImageFormat,
 )
 from serving.picture import REDUCING_GAP, Picture, Size, turn_of, turned
-from serving.picture_warnings import ANALYSIS_SIDE, picture_warnings
+from serving.picture_warnings import ANALYSIS_SIDE, FIELD, cuts_subject, picture_warnings
 from serving.presets import ModelProfile
-from serving.request import VideoParameters, frame_size
+from serving.request import VideoParameters, background, frame_size
+from serving.subject import CENTER, best_window
 
-FIELD = "input_reference"
 MIN_SIDE, MAX_SIDE = 64, 8192
 MAX_PIXELS = 64_000_000
 # Decoding time is pixels x scans, and an empty scan is a hundred bytes; encoders write about ten.
@@ -48,15 +49,14 @@ class Prepared:
     height: int
     source_size: tuple[int, int]
     """(width, height) of the picture as given, upright, in pixels."""
-    warnings: tuple[str, ...]
-    """One sentence each, for the user."""
+    warnings: tuple[Caution, ...]
 
 
 def prepare(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
     """Decode `data` and fit it to the clip's size.
 
-    Fit `crop` takes the largest centred window of the clip's aspect; `pad` shows all of the picture, on the
-    median colour of its border.
+    Fit `crop` takes the largest window of the clip's aspect, where its `focus` says; `pad` shows all of the picture,
+    on its `background`.
 
     Raises:
         UnsupportedImageFormat: the content is not a JPEG, PNG, WEBP, BMP or AVIF.
@@ -64,19 +64,25 @@ def prepare(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> 
         AnimatedImage: more than one frame.
         ImageTooLarge: over 64 million pixels, or too costly to decode.
         ImageDimensions: a side under 64 or over 8192 pixels.
-        InvalidParameter: `size`, `resolution` or `aspect_ratio` is not legal for this model.
+        InvalidParameter: `size`, `resolution`, `aspect_ratio` or `background` is not legal for this model.
     """
     name = _sniff(data)
     try:
         picture, source_size, size = _decode(data, name, parameters, profile)
-        frame = picture.padded(size) if parameters.fit == "pad" else picture.view(size)
-        overview = picture.overview(None if parameters.fit == "pad" else size)
+        whole = picture.overview()
+        if parameters.fit == "pad":
+            frame, warnings = picture.padded(size), picture_warnings(whole, source_size)
+        else:
+            centred = parameters.focus == "center" or not picture.cuts(size)
+            window = picture.window(size, CENTER if centred else best_window(whole, size[0] / size[1]))
+            frame = picture.view(size, window)
+            warnings = picture_warnings(picture.overview(window), source_size, cuts_subject(whole, window))
     except MemoryError:
         raise _too_large(name) from None
     frame.info = {}  # else the PNG would carry the source's profile, gamma and transparency
     png = io.BytesIO()
     frame.save(png, "PNG", compress_level=3)
-    return Prepared(png.getvalue(), *size, source_size, picture_warnings(overview, source_size))
+    return Prepared(png.getvalue(), *size, source_size, warnings)
 
 
 def _decode(data: bytes, name: str, parameters: VideoParameters, profile: ModelProfile) -> tuple[Picture, Size, Size]:
@@ -89,7 +95,7 @@ def _decode(data: bytes, name: str, parameters: VideoParameters, profile: ModelP
             size = frame_size(parameters, profile, source_size)
             enough = int(max(*size, ANALYSIS_SIDE) * REDUCING_GAP)
             image.draft(None, (enough, enough))  # a JPEG is decoded at 1/2, 1/4 or 1/8; others ignore it
-            return Picture(image, turn), source_size, size
+            return Picture(image, turn, background(parameters)), source_size, size
     except (I2VError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

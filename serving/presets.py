@@ -44,9 +44,11 @@ class Preset(_Row):
 
 
 class Advice(_Row):
-    """A warning for guidance scales over, or under, a bound."""
+    """A warning for guidance scales over, or under, a bound; of the rows that apply the first one speaks."""
 
     warning: str
+    suggestion: str | None = None
+    code: str = "guidance"
     over: float | None = None
     under: float | None = None
 
@@ -133,6 +135,7 @@ def profile_for(model: str) -> ModelProfile:
     return read_profile(BUILTIN_FOLDER if model == BUILTIN else Path(model).expanduser())
 
 
+_RECOMMENDED = "Take 9 to 11."
 I2VGEN_XL = ModelProfile(
     name="i2vgen-xl",
     default_resolution="512p",
@@ -147,9 +150,11 @@ I2VGEN_XL = ModelProfile(
         "disconnected limbs, Ugly faces, incomplete arms"
     ),
     guidance_advice=(
-        Advice(under=7.0, warning="the motion may drift from the prompt; 9 to 11 is recommended"),
-        Advice(over=16.0, warning="the picture may distort; 9 to 11 is recommended"),
-        Advice(over=12.0, warning="the motion may stiffen; 9 to 11 is recommended"),
+        Advice(
+            code="guidance_drifts", under=7.0, warning="the motion may drift from the prompt", suggestion=_RECOMMENDED
+        ),
+        Advice(code="guidance_distorts", over=16.0, warning="the picture may distort", suggestion=_RECOMMENDED),
+        Advice(code="guidance_stiffens", over=12.0, warning="the motion may stiffen", suggestion=_RECOMMENDED),
     ),
     presets={
         "preview": Preset(resolution="512p", num_frames=8, num_inference_steps=30, fps=8),

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.cautions import Caution
 from serving.errors import I2VError
 from serving.jobs.backlog import Load
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Situation
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.request import VideoRequest
@@ -20,10 +21,6 @@ from serving.scheduling.placement import Placement, Pool
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
 from serving.settings import AUTO, Settings
 from serving.sizing import target, wanted
-
-ASSUMED_START_S = 60.0
-"""Seconds from waking a card to its first job. Nobody has measured it for a pool that sleeps; loading the published
-model takes about so long."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class Quote:
     """Those that serve its model; it would go to the first."""
     queue: Load
     """All that waits, of every model."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     refusal: I2VError | None
     """What a submission would be answered now; None where it would be taken."""
 
@@ -98,7 +95,7 @@ class Quoter:
         request: VideoRequest,
         placement: Placement,
         known: Sequence[Pool],
-        warnings: tuple[str, ...],
+        warnings: tuple[Caution, ...],
         owner: str,
         refusal: I2VError | None,
     ) -> Quote:
@@ -120,7 +117,7 @@ class Quoter:
         )
         backlog = self._store.backlog()
         will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
-        cards = [_cards(pool.name, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook) for pool in serving]
         starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
         shared = {
             one.pool: placement.shared[one.pool]
@@ -151,18 +148,19 @@ class Quoter:
         rows.sort(key=lambda row: (_or_never(row.starts_in_s), _or_never(row.gpu_seconds)))
         late_s = end_s - (request.deadline_s or math.inf)
         if late_s > 0:
-            warnings += (f"deadline: the clip is expected {late_s:.0f} s after it.",)
+            message = f"The clip is expected {late_s:.0f} s after its deadline."
+            warnings += (Caution(code="late", field="deadline", message=message),)
         return Quote(request, outlook.now, seconds, start_s, end_s, tuple(rows), backlog.total, warnings, refusal)
 
 
-def _cards(pool: str, up: int, will_be: int, outlook: Outlook) -> Cards:
+def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) -> Cards:
     """The cards that are up, those at work first, and those that are started."""
-    left_s = sorted(outlook.left_s.get(pool, ()), reverse=True)[:up]
+    left_s = sorted(found.left_s.get(pool.name, ()), reverse=True)[:up]
     idle = [0.0] * (up - len(left_s))
-    return Cards(pool, (*left_s, *idle, *[ASSUMED_START_S] * (will_be - up)), outlook.usage[pool])
+    return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
 
 
-def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Outlook) -> bool:
+def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, found: Situation) -> bool:
     """Whether a second one of these cards would help from the start."""
     return pays(
         left_s=None if request.deadline_s is None else request.deadline_s - start_s,
@@ -170,7 +168,7 @@ def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Plac
         shared_s=placement.shared.get(cards.pool),
         idle=sum(free_s <= start_s for free_s in cards.free_in_s) - 1,
         # Of what waits now, some may be gone by then; a promise counts with all of it.
-        waiting=any(not one.fit or cards.pool in one.fit for one in outlook.waiting),
+        waiting=any(not one.fit or cards.pool in one.fit for one in found.waiting),
     )
 
 

@@ -6,6 +6,7 @@ Knows nothing of HTTP, pictures' bytes, jobs or cards.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from typing import Annotated, Literal
 
@@ -22,6 +23,9 @@ METADATA_ENTRIES = 16
 
 Format = Literal["mp4", "webm", "gif"]
 Fit = Literal["crop", "pad"]
+Focus = Literal["auto", "center"]
+EDGE, BLUR = "edge", "blur"
+"""Grounds for padding that come from the picture itself; any other is a colour."""
 Priority = Literal["interactive", "batch"]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -39,6 +43,12 @@ class VideoParameters(BaseModel):
     size: str | None = Field(None, description='"WIDTHxHEIGHT" in pixels; excludes resolution and aspect_ratio.')
     aspect_ratio: str | None = Field(None, description='"WIDTH:HEIGHT" between 9:16 and 16:9.')
     fit: Fit | None = Field(None, description="How a picture of another aspect is fitted: crop (default) or pad.")
+    focus: Focus | None = Field(None, description="What a crop keeps: auto, the subject (default); or the center.")
+    background: str | None = Field(
+        None,
+        description="What padding and transparent parts are filled with: a colour such as #ffffff; edge, the border's "
+        "own (default); or blur, the picture itself, blurred. With edge and blur transparent parts are white.",
+    )
     num_frames: int | None = Field(None, description="Frames in the clip.")
     seconds: float | None = Field(None, description="Length; seconds x fps frames. Excludes num_frames.")
     fps: int | None = Field(None, description="Frames a second: playback rate and motion condition.")
@@ -75,6 +85,8 @@ class VideoRequest(BaseModel):
     format: Format
     priority: Priority
     metadata: dict[str, str]
+    focus: Focus = "auto"
+    background: str = EDGE
     deadline_s: float | None = None
     """Seconds from acceptance within which the clip is wanted."""
 
@@ -126,6 +138,8 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         width=width,
         height=height,
         fit=parameters.fit or "crop",
+        focus=parameters.focus or "auto",
+        background=background(parameters),
         num_frames=_num_frames(parameters, profile, fps, preset.num_frames if preset else None),
         fps=fps,
         num_inference_steps=_whole(
@@ -158,17 +172,25 @@ def frame_size(parameters: VideoParameters, profile: ModelProfile, picture: tupl
     return target_size(profile.side(resolution), aspect)
 
 
-def advice(request: VideoRequest, profile: ModelProfile) -> list[str]:
-    """Warnings about legal values that rarely give good clips."""
-    found = (row for row in profile.guidance_advice if row.applies(request.guidance_scale))
-    return [f"guidance_scale {request.guidance_scale:g}: {row.warning}." for row in list(found)[:1]]
-
-
 def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
     """What else could be asked for, in the clip's aspect."""
     aspect = request.width / request.height
     sizes = {name: target_size(side, aspect) for name, side in profile.resolutions.items()}
     return Choices(int(profile.num_frames.low), sizes)
+
+
+def background(parameters: VideoParameters) -> str:
+    """The ground asked for: EDGE, BLUR, or a colour as "#rrggbb".
+
+    Raises:
+        InvalidParameter: it is none of them.
+    """
+    given = EDGE if parameters.background is None else parameters.background.strip().lower()
+    if re.fullmatch(r"#[0-9a-f]{3}", given):
+        return "#" + "".join(2 * digit for digit in given[1:])
+    if given not in (EDGE, BLUR) and not re.fullmatch(r"#[0-9a-f]{6}", given):
+        raise _out_of_range("background", given, f'{EDGE}, {BLUR}, or a colour such as "#ffffff"')
+    return given
 
 
 def _explicit_size(parameters: VideoParameters, profile: ModelProfile) -> tuple[int, int]:

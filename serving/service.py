@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from serving.cautions import Caution
 from serving.encoding import ENCODERS
 from serving.errors import (
     I2VError,
@@ -26,26 +27,35 @@ from serving.errors import (
     VideoNotReady,
 )
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
-from serving.jobs.listing import Place
 from serving.jobs.store import JobStore
 from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.picture_warnings import FIELD
 from serving.placing import Placeable
 from serving.pools import ServedPool
-from serving.preprocessing import FIELD, Prepared
+from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
+from serving.prompts.lint import lint
+from serving.prompts.tokens import tokenizer_of
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
 from serving.repetition import fingerprint_of, once
-from serving.request import VideoParameters, VideoRequest, advice, choices, resolve
+from serving.request import VideoParameters, VideoRequest, choices, resolve
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
+from serving.timetable import Timetable
 from serving.webhooks import check_url
 
 logger = logging.getLogger(__name__)
 Prepare = Callable[[bytes, VideoParameters, ModelProfile], Awaitable[Prepared]]
+UNSEEN = Caution(
+    code="picture_not_seen",
+    field=FIELD,
+    message="No picture was sent; a submission looks at it, and may refuse it.",
+    suggestion="Send it with the quote too.",
+)
 MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
 
 
@@ -83,6 +93,7 @@ class VideoService:
         self.keyring = KeyRing(store.keys, required=settings.require_keys)
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
+        self._timetable = Timetable(store, settings, pools, self._placeable)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(
@@ -100,13 +111,12 @@ class VideoService:
         """
 
         async def accept(submission: str | None) -> Job:
-            profile = self._profile(parameters.model)
+            profile = self.profile(parameters.model)
             draft = self._resolved(parameters, profile)
             prepared = await self._prepare(picture, parameters, profile)
             request = _sized(draft, prepared)
-            warnings = (*prepared.warnings, *advice(request, profile))
             also = {"submission": submission, "webhook_url": parameters.webhook_url}
-            return await asyncio.to_thread(self._enqueue, request, prepared, warnings, caller, also)
+            return await asyncio.to_thread(self._enqueue, request, prepared, caller, also)
 
         mark = partial(fingerprint_of, parameters, picture)
         job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
@@ -122,7 +132,7 @@ class VideoService:
             BadRequest, ModelNotFound, UnsupportedMedia: as `submit` would; MissingImage where it cannot be left out.
             ServiceUnavailable: the picture or the queue cannot be looked at.
         """
-        profile = self._profile(parameters.model)
+        profile = self.profile(parameters.model)
         request = self._resolved(parameters, profile)
         if picture is not None:
             prepared = await self._prepare(picture, parameters, profile)
@@ -131,10 +141,10 @@ class VideoService:
             message = "the clip's size follows from the picture; send it, or say size or aspect_ratio"
             raise MissingImage(f"{FIELD}: {message}.", param=FIELD)
         else:
-            about = ("No picture was sent; a submission looks at it, and may refuse it.",)
-        return await asyncio.to_thread(self._quote, request, (*about, *advice(request, profile)), caller)
+            about = (UNSEEN,)
+        return await asyncio.to_thread(self._quote, request, about, caller)
 
-    def _quote(self, request: VideoRequest, warnings: tuple[str, ...], caller: Caller) -> Quote:
+    def _quote(self, request: VideoRequest, about: tuple[Caution, ...], caller: Caller) -> Quote:
         pools = self._placeable.now()
         placement = self._place(request, pools)
         refusal: I2VError | None = None
@@ -144,20 +154,19 @@ class VideoService:
             self._store.check_room(caller.owner, **self._bounds(caller))
         except (RateLimited, ServerOverloaded, StorageUnavailable) as error:
             refusal = error
+        warnings = (*about, *self.lint(request))
         return self._quoter.quote(request, placement, pools, warnings, caller.owner, refusal)
+
+    def lint(self, request: VideoRequest) -> tuple[Caution, ...]:
+        """What there is to say about its words and its guidance."""
+        model = next(pool.model for pool in self._pools if pool.profile.name == request.model)
+        return lint(request, self.profiles[request.model], tokenizer_of(model, self._settings.revision))
 
     def _place(self, request: VideoRequest, pools: list[Pool]) -> Placement:
         profile = self.profiles[request.model]
         return place(request.shape, request.model, profile.cost, pools, choices(request, profile))
 
-    def _enqueue(
-        self,
-        request: VideoRequest,
-        prepared: Prepared,
-        warnings: tuple[str, ...],
-        caller: Caller,
-        also: Mapping[str, Any],
-    ) -> Job:
+    def _enqueue(self, request: VideoRequest, prepared: Prepared, caller: Caller, also: Mapping[str, Any]) -> Job:
         """`also`: further fields of the new job."""
         placement = self._place(request, self._placeable.now())
         self._check_cards(placement)
@@ -166,7 +175,7 @@ class VideoService:
             request=request,
             picture_key=self._pictures.put_picture(prepared.png),
             source_size=prepared.source_size,
-            warnings=warnings,
+            warnings=(*prepared.warnings, *self.lint(request)),
             estimates=placement.seconds,
             owner=caller.owner,
             deadline=None if request.deadline_s is None else time.time() + request.deadline_s,
@@ -197,7 +206,8 @@ class VideoService:
         rooms = (self._pictures.free_bytes(), self.outputs.free_bytes())
         return any(room is not None and room < self._settings.disk_reserve_bytes for room in rooms)
 
-    def _profile(self, model: str | None) -> ModelProfile:
+    def profile(self, model: str | None) -> ModelProfile:
+        """Of the model of that name, the first one by default; raises ModelNotFound."""
         if model is None:
             return self._pools[0].profile
         if model not in self.profiles:
@@ -217,16 +227,23 @@ class VideoService:
             VideoNotFound.
         """
         _check_id(video_id)
-        job = await asyncio.to_thread(self._store.get, video_id)
-        if job.owner != caller.owner:
-            raise VideoNotFound
-        return job
+        return _owned(await asyncio.to_thread(self._store.get, video_id), caller)
 
-    async def place(self, job: Job) -> Place | None:
-        """Its place in line; None once it has left the queue."""
+    async def follow(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
+        """The same, with its place in line, 1 for the next; None once it has left the queue."""
+        _check_id(video_id)
+        job, position = await asyncio.to_thread(self._store.follow, video_id)
+        return _owned(job, caller), position
+
+    async def queue_position(self, job: Job) -> int | None:
+        """Its place in line, 1 for the next; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.place, job.id)
+        return await asyncio.to_thread(self._store.queue_position, job.id)
+
+    async def eta_s(self, job: Job) -> float | None:
+        """Seconds until a card is done with it; None where nobody can tell, and after its end."""
+        return await self._timetable.ends_in_s(job)
 
     async def list_videos(
         self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
@@ -319,6 +336,12 @@ class VideoService:
 
 def _sized(request: VideoRequest, prepared: Prepared) -> VideoRequest:
     return request.model_copy(update={"width": prepared.width, "height": prepared.height})
+
+
+def _owned(job: Job, caller: Caller) -> Job:
+    if job.owner != caller.owner:
+        raise VideoNotFound
+    return job
 
 
 def _check_id(video_id: str, param: str | None = None) -> None:

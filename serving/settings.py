@@ -50,6 +50,8 @@ class PoolSettings(BaseModel):
     """Where left out: `min_replicas`, at least one, and for an auto pool every GPU found."""
     model: str | None = None
     """Model setting of this pool, where it differs from the service's."""
+    start_s: float = Field(60.0, ge=0)
+    """Seconds from waking one of its cards to its first job, as forecasts assume; a new node's start included."""
 
     @field_validator("name")
     @classmethod

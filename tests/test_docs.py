@@ -70,7 +70,21 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE)) == targets
 
 
-@pytest.mark.parametrize("verb", ["serve", "generate", "quote", "doctor", "calibrate", "keys create", "demo"])
+COMMANDS = [
+    "serve",
+    "generate",
+    "quote",
+    "prompts templates",
+    "prompts write",
+    "prompts lint",
+    "doctor",
+    "calibrate",
+    "keys create",
+    "demo",
+]
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_command_explains_itself_and_has_json(verb: str) -> None:
     assert f"`i2v {verb}" in README
     shown = subprocess.run(

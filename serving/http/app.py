@@ -14,6 +14,7 @@ from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
 from serving.http.health import health_router
 from serving.http.measurement import Measured
+from serving.http.prompts import prompts_router
 from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
 from serving.service import VideoService
@@ -47,5 +48,6 @@ def create_app(
     guarded = [Depends(Guard(service.keyring))]
     app.include_router(videos_router(service, settings), dependencies=guarded)
     app.include_router(catalog_router(service), dependencies=guarded)
+    app.include_router(prompts_router(service), dependencies=guarded)
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from serving.cautions import Caution
 from serving.jobs.job import Job, JobStatus
-from serving.jobs.listing import Place
+from serving.presets import ModelProfile
+from serving.prompts.tuning import Hint, hints
 
 POLL_MS = (500, 30_000)
 
@@ -39,13 +40,17 @@ class Video(BaseModel):
     stage: str | None
     step: int | None
     steps: int | None
-    queue_position: int | None
-    eta_s: float | None
+    queue_position: int | None = Field(description="1 for the next; null in lists, and once it has left the queue.")
+    eta_s: float | None = Field(
+        description="Seconds until a card is done with it, by what waits and how fast its card is; encoding comes "
+        "after. Null in lists, after the end, and where it is not known."
+    )
     attempt: int
     parameters: dict[str, Any]
     recipe: dict[str, Any] | None
     timings: dict[str, float] | None
-    warnings: list[str]
+    warnings: list[Caution]
+    hints: list[Hint]
     metadata: dict[str, str]
 
 
@@ -67,8 +72,16 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video(job: Job, queue_position: int | None = None) -> Video:
-    """`job` as the wire's Video; `queue_position` is 1 for the job that goes next."""
+def video(
+    job: Job, queue_position: int | None = None, eta_s: float | None = None, profile: ModelProfile | None = None
+) -> Video:
+    """`job` as the wire's Video; lists leave all but the job out.
+
+    Args:
+        queue_position: 1 for the job that goes next.
+        eta_s: seconds until it is expected to be done.
+        profile: its model's, where that is still served; a finished video has hints then.
+    """
     request = job.request
     result = job.result or {}
     error = None
@@ -91,35 +104,27 @@ def video(job: Job, queue_position: int | None = None) -> Video:
         step=job.step,
         steps=job.steps,
         queue_position=queue_position,
-        eta_s=eta_s(job),
+        eta_s=None if eta_s is None else round(eta_s, 1),
         attempt=job.attempt,
         parameters=request.model_dump(exclude={"model", "prompt", "metadata"}),
         recipe=result.get("recipe"),
         timings=result.get("timings"),
         warnings=list(job.warnings),
+        hints=list(hints(request, profile)) if profile is not None and job.status == JobStatus.COMPLETED else [],
         metadata=request.metadata,
     )
 
 
-def eta_s(job: Job) -> float | None:
-    """Seconds a running job still needs, by its own pace; None before it has one, and after the end."""
-    if job.status != JobStatus.IN_PROGRESS or job.started_at is None or job.progress < 5:
-        return None
-    elapsed = max(0.0, time.time() - job.started_at)
-    return round(elapsed * (100 - job.progress) / job.progress, 1)
-
-
-def poll_after_ms(job: Job, place: Place | None = None) -> int:
+def poll_after_ms(job: Job, queue_position: int | None, eta_s: float | None) -> int:
     """When to ask again, milliseconds: a tenth of what is expected to be left, within half a second and thirty.
 
-    So a finished clip is found with little delay, compared with what it took, in a few dozen requests. What is left is
-    the wait in line and the card's expected seconds; once the job has a pace of its own, by that.
+    So a finished clip is found with little delay, compared with what it took, in a few dozen requests. Where nobody
+    can tell what is left: as if one card did all that is before it, each like this one.
     """
-    left_s = eta_s(job)
-    if left_s is None:
+    if eta_s is None:
         estimate_s = job.estimate_s if job.pool is None else job.estimates.get(job.pool, job.estimate_s)
-        left_s = estimate_s + (0.0 if place is None else place.wait_s)
-    return int(min(max(left_s * 100, POLL_MS[0]), POLL_MS[1]))
+        eta_s = estimate_s * (queue_position or 1)
+    return int(min(max(eta_s * 100, POLL_MS[0]), POLL_MS[1]))
 
 
 def _whole(moment: float | None) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from serving.cautions import Caution
 from serving.errors import I2VError
 from serving.http.errors import ErrorObject, error_object
 from serving.quoting import PoolQuote, Quote
@@ -74,7 +75,7 @@ class VideoQuote(BaseModel):
     finishes_at: int
     pools: list[QuotedPool] = Field(description="Those that serve the model, the first to take it first.")
     queue: QueueLoad
-    warnings: list[str]
+    warnings: list[Caution]
 
 
 def video_quote(quote: Quote) -> VideoQuote:

@@ -23,10 +23,10 @@ POLL_AFTER = "openai-poll-after-ms"
 def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
-    async def answer(job: Job, response: Response) -> Video:
-        place = await service.place(job)
-        response.headers[POLL_AFTER] = str(poll_after_ms(job, place))
-        return video(job, place and place.position)
+    async def answer(job: Job, queue_position: int | None, response: Response) -> Video:
+        eta_s = await service.eta_s(job)
+        response.headers[POLL_AFTER] = str(poll_after_ms(job, queue_position, eta_s))
+        return video(job, queue_position, eta_s, service.profiles.get(job.model))
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:
@@ -34,7 +34,8 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
         parameters, picture = await read_submission(
             request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
         )
-        return await answer(await service.submit(parameters, picture, caller, repetition), response)
+        job = await service.submit(parameters, picture, caller, repetition)
+        return await answer(job, await service.queue_position(job), response)
 
     @router.post(
         "/quote",
@@ -60,13 +61,13 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
         order: Literal["asc", "desc"] = "desc",
     ) -> VideoList:
         jobs, has_more = await service.list_videos(caller, after=after, limit=limit, newest_first=order == "desc")
-        data = [video(job) for job in jobs]
+        data = [video(job, profile=service.profiles.get(job.model)) for job in jobs]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         return VideoList(data=data, has_more=has_more, first_id=first, last_id=last)
 
     @router.get("/{video_id}", summary="Follow a video")
     async def retrieve(video_id: str, response: Response, caller: Asking) -> Video:
-        return await answer(await service.retrieve(video_id, caller), response)
+        return await answer(*await service.follow(video_id, caller), response)
 
     @router.delete("/{video_id}", summary="Delete a video; a running one is cancelled first")
     async def delete(video_id: str, caller: Asking) -> DeletedVideo:
@@ -74,7 +75,8 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
     @router.post("/{video_id}/cancel", summary="Cancel a video")
     async def cancel(video_id: str, response: Response, caller: Asking) -> Video:
-        return await answer(await service.cancel(video_id, caller), response)
+        job = await service.cancel(video_id, caller)
+        return await answer(job, await service.queue_position(job), response)
 
     @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)

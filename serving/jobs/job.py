@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from serving.cautions import Caution
 from serving.request import Priority, VideoRequest
 
 Stage = Literal["starting", "conditioning", "denoising", "decoding", "encoding"]
@@ -81,7 +82,7 @@ class NewJob:
     """Whose share of the cards it uses; all who have no name are one."""
     deadline: float | None = None
     """Epoch seconds by which the clip is wanted."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     remixed_from: str | None = None
     webhook_url: str | None = None
     """Where its end is told."""
@@ -111,7 +112,7 @@ class Job:
     request: VideoRequest
     picture_key: str
     source_size: tuple[int, int]
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     owner: str
     estimates: dict[str, float]
     """Expected GPU seconds on each pool that can hold it; empty where that is not known."""

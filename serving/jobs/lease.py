@@ -5,6 +5,7 @@ Knows nothing of HTTP, Ray or video.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from types import TracebackType
@@ -46,7 +47,7 @@ def overall_progress(stage: Stage, step: int, steps: int) -> int:
 
 
 class JobLease:
-    """Use as a context manager around the work on one claimed job.
+    """Use as a context manager, of threads or of an event loop, around the work on one claimed job.
 
     One thread renews the lease, another watches for a cancel: a write that waits for a busy database must not
     hide one. A store out of reach for less than the lease stops nothing.
@@ -95,6 +96,15 @@ class JobLease:
             thread.start()
         return self
 
+    async def __aenter__(self) -> JobLease:
+        """As `with`, for an event loop: nothing here waits for the database on it."""
+        try:
+            return await asyncio.to_thread(self.__enter__)
+        except asyncio.CancelledError:
+            # It is entered all the same, and nobody would leave it.
+            self._let_go()
+            raise
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -102,12 +112,17 @@ class JobLease:
         traceback: TracebackType | None,
     ) -> None:
         """Stops renewing; what becomes of the job is told by `complete`, `fail` or `release`."""
-        self._left.set()
-        with self._changed:
-            self._changed.notify_all()
-        for thread in self._threads:
-            # One that waits for a store out of reach must not keep the card; what it may still write is fenced.
-            thread.join(timeout=1.0)
+        self._let_go()
+        self._join()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._let_go()
+        await asyncio.to_thread(self._join)
 
     @property
     def stop_reason(self) -> StopReason | None:
@@ -126,6 +141,16 @@ class JobLease:
             if self._told != (stage, step, steps):
                 self._told = (stage, step, steps)
                 self._changed.notify_all()
+
+    def _let_go(self) -> None:
+        self._left.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            # One that waits for a store out of reach must not keep the card; what it may still write is fenced.
+            thread.join(timeout=1.0)
 
     def _keep_renewing(self) -> None:
         wait_s = self._interval_s

@@ -6,14 +6,11 @@ Every function takes no lock. Knows nothing of HTTP, Ray or video.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
 
 from serving.errors import VideoNotFound
-from serving.jobs import line, roll
-from serving.jobs.backlog import in_hand
-from serving.jobs.clock import StoreClock
+from serving.jobs import line
 from serving.jobs.job import Job, JobStatus, accepted_at
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import job_of, jobs, visible
@@ -24,6 +21,11 @@ def get(connection: Connection, job_id: str) -> Job:
     if row is None:
         raise VideoNotFound
     return job_of(row)
+
+
+def follow(connection: Connection, job_id: str) -> tuple[Job, int | None]:
+    job = get(connection, job_id)
+    return job, queue_position(connection, job_id) if job.status is JobStatus.QUEUED else None
 
 
 def held_by(connection: Connection, worker_prefix: str) -> tuple[Job, ...]:
@@ -56,18 +58,9 @@ def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnEle
     return jobs.c.created_at < moment if newest_first else jobs.c.created_at > moment
 
 
-class Place(NamedTuple):
-    """Where a job stands in line."""
-
-    position: int
-    """1 and the number of waiting jobs before it."""
-    wait_s: float
-    """Seconds until a card is free for it, did all cards that may take it share what is before it."""
-
-
-def place(connection: Connection, clock: StoreClock, job_id: str) -> Place | None:
-    own = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
-    mine = connection.execute(own.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).first()
+def queue_position(connection: Connection, job_id: str) -> int | None:
+    place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
+    mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).first()
     if mine is None:
         return None
     queue = queue_of(mine.queue)
@@ -78,11 +71,4 @@ def place(connection: Connection, clock: StoreClock, job_id: str) -> Place | Non
         jobs.c.queue.in_(rivals),
         or_(jobs.c.rank < mine.rank, and_(jobs.c.rank == mine.rank, jobs.c.seq < mine.seq)),
     )
-    count, before_s = connection.execute(select(func.count(), func.sum(jobs.c.estimate_s)).where(before)).one()
-    in_hand_s = sum(left_s for pool, left_s in in_hand(connection, clock) if queue.may_go_to(pool))
-    able = [
-        card
-        for card in roll.present(connection, clock, "generator", roll.PRESENT_S)
-        if queue.may_go_to(card.pool or "")
-    ]
-    return Place(1 + count, ((before_s or 0.0) + in_hand_s) / max(1, len(able)))
+    return 1 + (connection.scalar(select(func.count()).select_from(jobs).where(before)) or 0)

@@ -1,4 +1,4 @@
-"""What a job would find before it, were it accepted now: the line by owner, work in hand, and what was served lately.
+"""What a forecast begins with: the line, work in hand, and what was served lately.
 
 Takes no lock. Knows nothing of HTTP, Ray or video.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from serving.jobs import line, usage
 from serving.jobs.backlog import in_hand
@@ -20,19 +20,27 @@ from serving.jobs.tables import jobs
 from serving.scheduling.forecast import Stretch
 from serving.scheduling.queueing import Usage, rank
 
+_COLUMNS = [jobs.c[name] for name in ("id", "queue", "owner", "rank", "estimate_s", "estimates", "deadline")]
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What `scheduling.forecast.starts` is asked with."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What `scheduling.forecast.ends` is asked with."""
 
     now: float
     """Epoch seconds."""
-    job: Stretch
     waiting: tuple[Stretch, ...]
-    """The model's waiting jobs, those abandoned by their workers included; none stands on both sides of `job`."""
+    """The model's waiting jobs, those abandoned by their workers included; one each."""
     left_s: Mapping[str, tuple[float, ...]]
     """By pool: GPU seconds left of each job in progress."""
     usage: Mapping[str, Usage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook(Situation):
+    """What `scheduling.forecast.starts` is asked with: many a stretch, of which none stands on both sides of `job`."""
+
+    job: Stretch
 
 
 def outlook(
@@ -50,16 +58,37 @@ def outlook(
     estimate_s = min(estimates.values())
     place = rank(now, estimate_s, priority, deadline)
     job = Stretch(frozenset(estimates), priority, owner, place, 1, estimate_s, dict(estimates), deadline)
-    left_s: dict[str, tuple[float, ...]] = {}
-    for pool, gpu_s in in_hand(connection, clock):
-        left_s[pool] = (*left_s.get(pool, ()), gpu_s)
     return Outlook(
         now=now,
         job=job,
         waiting=(*_waiting(connection, model, place), *_abandoned(connection, clock, model)),
-        left_s=left_s,
+        left_s=_left_s(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )
+
+
+def situation(
+    connection: Connection, clock: StoreClock, model: str, pools: Collection[str], most: int
+) -> Situation | None:
+    """None where more than `most` jobs wait."""
+    now = float(connection.execute(select(clock.wall())).scalar_one())
+    queued = and_(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
+    rows = connection.execute(select(*_COLUMNS).where(queued).limit(most + 1)).all()
+    if len(rows) > most:
+        return None
+    return Situation(
+        now=now,
+        waiting=(*(_of_one(*row) for row in rows), *_abandoned(connection, clock, model)),
+        left_s=_left_s(connection, clock),
+        usage={pool: usage.recent(connection, pool, now) for pool in pools},
+    )
+
+
+def _left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
+    left_s: dict[str, tuple[float, ...]] = {}
+    for pool, gpu_s in in_hand(connection, clock):
+        left_s[pool] = (*left_s.get(pool, ()), gpu_s)
+    return left_s
 
 
 def _waiting(connection: Connection, model: str, place: float) -> Iterator[Stretch]:
@@ -81,8 +110,19 @@ def _waiting(connection: Connection, model: str, place: float) -> Iterator[Stret
 
 
 def _abandoned(connection: Connection, clock: StoreClock, model: str) -> Iterator[Stretch]:
-    columns = (jobs.c.queue, jobs.c.owner, jobs.c.rank, jobs.c.estimate_s, jobs.c.estimates, jobs.c.deadline)
-    found = select(*columns).where(lapsed(clock), jobs.c.model == model)
-    for queue, owner, first, estimate_s, estimates, deadline in connection.execute(found):
-        fit, priority, _ = queue_of(queue)
-        yield Stretch(fit, priority, owner, first, 1, estimate_s, estimates, deadline)
+    for row in connection.execute(select(*_COLUMNS).where(lapsed(clock), jobs.c.model == model)):
+        yield _of_one(*row)
+
+
+def _of_one(
+    job_id: str,
+    queue: str,
+    owner: str,
+    place: float,
+    estimate_s: float,
+    estimates: dict[str, float],
+    deadline: float | None,
+) -> Stretch:
+    """Of a row with `_COLUMNS`."""
+    fit, priority, _ = queue_of(queue)
+    return Stretch(fit, priority, owner, place, 1, estimate_s, estimates, deadline, (job_id,))

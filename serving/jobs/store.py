@@ -35,9 +35,8 @@ from serving.jobs.expiry import EndedPage
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
-from serving.jobs.listing import Place
 from serving.jobs.outbox import Outbox
-from serving.jobs.outlook import Outlook
+from serving.jobs.outlook import Outlook, Situation
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
@@ -47,26 +46,28 @@ from serving.scheduling.calibration import Calibration
 MAX_ATTEMPTS = 3
 
 
-def open_store(url: str) -> JobStore:
+def open_store(url: str, *, max_attempts: int = MAX_ATTEMPTS) -> JobStore:
     """Open the store, creating or migrating its schema; any number of processes may do so at once.
 
     Args:
         url: `sqlite:///folder/jobs.db` for the processes of one machine, on a local disk; or
             `postgresql+psycopg://user@host/name`.
+        max_attempts: crashes of its worker that end a job. Here, so that no call can forget it.
 
     Raises:
         ConfigurationInvalid: the URL names no such database, or one written by a newer version.
         StorageUnavailable: the database cannot be reached.
     """
-    return JobStore(open_database(url))
+    return JobStore(open_database(url), max_attempts)
 
 
 class JobStore:
     """Jobs and the workers that do them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_attempts: int) -> None:
         """Use `open_store`."""
         self._database = database
+        self._max_attempts = max_attempts
         self._clock = database.clock
         self._turns = Turns()
         self.keys = KeyStore(database)
@@ -142,6 +143,14 @@ class JobStore:
         """
         return self._database.read(lambda c: listing.get(c, job_id))
 
+    def follow(self, job_id: str) -> tuple[Job, int | None]:
+        """`get` and `queue_position` of one moment.
+
+        Raises:
+            VideoNotFound: there is no such job.
+        """
+        return self._database.read(lambda c: listing.follow(c, job_id))
+
     def list(
         self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
     ) -> tuple[tuple[Job, ...], bool]:
@@ -166,12 +175,7 @@ class JobStore:
         By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
         kept for the jobs only it can hold, and no job came after this moment.
         """
-        place = self.place(job_id)
-        return None if place is None else place.position
-
-    def place(self, job_id: str) -> Place | None:
-        """Its `queue_position`, and in how many seconds its turn may come; None for a job that does not wait."""
-        return self._database.read(lambda c: listing.place(c, self._clock, job_id))
+        return self._database.read(lambda c: listing.queue_position(c, job_id))
 
     def backlog(self) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""
@@ -201,6 +205,14 @@ class JobStore:
         job = (estimates, priority, owner, deadline_s)
         return self._database.read(lambda c: outlook.outlook(c, self._clock, model, pools, *job))
 
+    def situation(self, model: str, pools: Collection[str], *, most: int) -> Situation | None:
+        """The waiting jobs of `model`, one by one, and what they wait for; None where more than `most` wait.
+
+        Args:
+            pools: all that serve `model`.
+        """
+        return self._database.read(lambda c: outlook.situation(c, self._clock, model, pools, most))
+
     def cancel(self, job_id: str) -> Job:
         """End a job that waits; ask the worker of a job in progress to stop.
 
@@ -226,17 +238,17 @@ class JobStore:
         """Whether `claim` may find work; cheap, and takes no lock."""
         return self._database.read(lambda c: claims.claimable(c, self._clock, pool, model))
 
-    def claim(self, pool: str, model: str, worker: str, lease_s: float, max_attempts: int = MAX_ATTEMPTS) -> Job | None:
+    def claim(self, pool: str, model: str, worker: str, lease_s: float) -> Job | None:
         """Take the job that a free card of `pool`, which serves `model`, works on next, for `lease_s` seconds.
 
         It is under a new attempt. None when no job waits that the pool can hold. Which one goes next is
         `scheduling.queueing`'s to say.
 
         First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
-        cancelled, or when this was the last of `max_attempts` crashes.
+        cancelled, or when this was the last of the crashes that it may have.
         """
         return self._database.write(
-            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, max_attempts)
+            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, self._max_attempts)
         )
 
     def adopt(self, pools: Mapping[str, str]) -> None:
@@ -283,26 +295,18 @@ class JobStore:
         values = transitions.failed(self._clock, code, message)
         return self._database.write(lambda c: fence.fail(c, self._clock, job_id, attempt, values))
 
-    def release(
-        self,
-        job_id: str,
-        attempt: int,
-        *,
-        reason_code: str,
-        reason: str,
-        charge: bool,
-        max_attempts: int = MAX_ATTEMPTS,
-    ) -> Job | None:
+    def release(self, job_id: str, attempt: int, *, reason_code: str, reason: str, charge: bool) -> Job | None:
         """Take the job from a worker that died (`charge`) or that drains (not charged), at once.
 
         It waits again in its old place; or it has ended, when cancelled, or with worker_crashed and all its
-        reasons when this was the last of `max_attempts` charged ones.
+        reasons when this was the last of the charged ones that it may have.
 
         Returns:
             The job as it is now; None when this attempt had ended already, or the job was deleted.
         """
         failure = Failure(attempt, reason_code, reason) if charge else None
-        return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, max_attempts))
+        most = self._max_attempts
+        return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, most))
 
     # What retention does.
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     false,
 )
 
+from serving.cautions import Caution
 from serving.jobs.job import Failure, Job, JobStatus, NewJob, accepted_at
 from serving.jobs.queue import queue_name
 from serving.jobs.worker import Worker
@@ -218,7 +219,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "picture_key": new.picture_key,
         "source_width": width,
         "source_height": height,
-        "warnings": list(new.warnings),
+        "warnings": [caution.model_dump() for caution in new.warnings],
         "attempt": 0,
         "crashes": 0,
         "failures": [],
@@ -240,7 +241,7 @@ def job_of(row: RowMapping) -> Job:
         "status": JobStatus(row["status"]),
         "request": request,
         "source_size": (row["source_width"], row["source_height"]),
-        "warnings": tuple(row["warnings"]),
+        "warnings": tuple(Caution.model_validate(told) for told in row["warnings"]),
         "failures": tuple(Failure(**failure) for failure in row["failures"]),
     }
     return Job(**values)

@@ -1,4 +1,4 @@
-"""When a job would start: the queue discipline run ahead of time over all that waits now.
+"""When jobs would start and end: the queue discipline run ahead of time over all that waits now.
 
 As if no job came after this moment, each took what it is expected to, and no card was lost. Standard library only;
 knows nothing of databases, models or Ray.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serving.scheduling.queueing import Head, Usage, choose, faded
 
 LOOKS = 20_000
 """Heads that one forecast looks at, some 2 microseconds each; of longer lines a card takes several jobs at once."""
+LOOKS_FOR_ALL = 5_000
+"""The same of a forecast for every waiting job, which is made again and again."""
 MOST_LINES = 64
 """Lines that are told apart by owner; beyond, all owners count as one."""
-_MINE = "~"  # after every number, and so after a job of the same rank
+_GUEST = "~"  # after every number, and so after a job of the same rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Stretch:
     """By pool of the fit: GPU seconds of all of them, were they all done there."""
     deadline: float | None = None
     """Epoch seconds; the mean of theirs."""
+    ids: tuple[str, ...] = ()
+    """Of the jobs, in order, where it matters which they are."""
 
     def seconds_each(self, pool: str) -> float:
         return self.seconds.get(pool, self.estimate_s) / self.jobs
@@ -62,28 +66,58 @@ def starts(cards: Sequence[Cards], waiting: Iterable[Stretch], job: Stretch, now
         waiting: the jobs of its model.
         now: epoch seconds.
     """
+    lines = _lines(waiting, job)
+    at_once = math.ceil(sum(line.jobs for line in lines) * len(lines) / LOOKS)
+    return {pool: at for at, pool, taken, _ in _turns(cards, lines, now, at_once, job) if taken is job}
+
+
+def ends(cards: Sequence[Cards], waiting: Sequence[Stretch], now: float) -> dict[str, float]:
+    """In how many seconds a card would be done with each waiting job, by id; what none would take is missing.
+
+    Args:
+        cards: of the pools that serve the jobs' model.
+        waiting: its jobs, one each.
+        now: epoch seconds.
+    """
+    if len({_group(one) for one in waiting}) > MOST_LINES:
+        waiting = [replace(one, owner="") for one in waiting]
+    groups = _grouped(waiting)
+    at_once = math.ceil(len(waiting) * len(groups) / LOOKS_FOR_ALL)
+    lines = [_Line(_chunks(group, at_once)) for group in groups]
+    found: dict[str, float] = {}
+    for at, _, taken, seconds in _turns(cards, lines, now, at_once):
+        each_s = seconds / taken.jobs
+        found |= {job_id: at + nth * each_s for nth, job_id in enumerate(taken.ids, start=1)}
+    return found
+
+
+def _turns(
+    cards: Sequence[Cards], lines: list[_Line], now: float, at_once: int, guest: Stretch | None = None
+) -> Iterator[tuple[float, str, Stretch, float]]:
+    """Each time that a card takes up to `at_once` jobs: in how many seconds, its pool, whose they are, their seconds.
+
+    With a guest only until each pool that can hold it has taken it; it stays for the others all the same.
+    """
     pools = {one.pool: _Pool(one.usage) for one in cards if one.free_in_s}
     free = [(at, number, one.pool) for number, one in enumerate(cards) for at in one.free_in_s]
     heapq.heapify(free)
-    lines = _lines(waiting, job)
-    at_once = math.ceil(sum(line.jobs for line in lines) * len(lines) / LOOKS)
-    awaited = {pool for pool in pools if not job.fit or pool in job.fit}
-    found: dict[str, float] = {}
-    while free and awaited - found.keys():
+    awaiting = {pool for pool in pools if guest is not None and (not guest.fit or pool in guest.fit)}
+    while free and (guest is None or awaiting):
         at, number, pool = free[0]
         heads = {str(n): line for n, line in enumerate(lines) if line.jobs and (not line.fit or pool in line.fit)}
-        if pool in awaited and pool not in found:
-            heads[_MINE] = _Line([job])
+        if guest is not None and pool in awaiting:
+            heads[_GUEST] = _Line([guest])
         chosen = choose((line.head(key, pool) for key, line in heads.items()), pool, now + at, pools[pool].usage(at))
         if chosen is None:
             heapq.heappop(free)
-        elif chosen.job_id == _MINE:
-            found[pool] = at
+            continue
+        taken, seconds = heads[chosen.job_id].take(at_once, pool)
+        if chosen.job_id == _GUEST:
+            awaiting.remove(pool)
         else:
-            taken, seconds = heads[chosen.job_id].take(at_once, pool)
             pools[pool].charge(taken, seconds)
             heapq.heapreplace(free, (at + seconds, number, pool))
-    return found
+        yield at, pool, taken, seconds
 
 
 class _Line:
@@ -141,10 +175,15 @@ def _lines(waiting: Iterable[Stretch], job: Stretch) -> list[_Line]:
         for one in stretches:
             sides.setdefault((one.fit, one.priority, one.deadline is None, one.rank <= job.rank), []).append(one)
         stretches = [_joined(side, job.owner) for side in sides.values()]
-    groups: dict[object, list[Stretch]] = {}
-    for one in stretches:
-        groups.setdefault(_group(one), []).append(one)
-    return [_Line(group) for group in groups.values()]
+    return [_Line(group) for group in _grouped(stretches)]
+
+
+def _chunks(stretches: list[Stretch], jobs: int) -> list[Stretch]:
+    """Stretches of one job each as stretches of `jobs`, by rank."""
+    ordered = sorted(stretches, key=lambda one: one.rank)
+    if jobs == 1:
+        return ordered
+    return [_joined(ordered[at : at + jobs], ordered[0].owner) for at in range(0, len(ordered), jobs)]
 
 
 def _joined(stretches: list[Stretch], owner: str) -> Stretch:
@@ -159,7 +198,15 @@ def _joined(stretches: list[Stretch], owner: str) -> Stretch:
         estimate_s=sum(one.estimate_s for one in stretches),
         seconds={pool: sum(one.seconds.get(pool, one.estimate_s) for one in stretches) for pool in stretches[0].fit},
         deadline=sum(deadlines) / jobs if deadlines else None,
+        ids=tuple(job_id for one in stretches for job_id in one.ids),
     )
+
+
+def _grouped(stretches: Iterable[Stretch]) -> list[list[Stretch]]:
+    groups: dict[object, list[Stretch]] = {}
+    for one in stretches:
+        groups.setdefault(_group(one), []).append(one)
+    return list(groups.values())
 
 
 def _group(one: Stretch) -> tuple[frozenset[str], str, str, bool]:

@@ -60,7 +60,7 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
         raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
     able = [pool for pool in candidates if pool.name in plans]
     seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
-    shared = {pool.name: seconds_shared(shape, cost, pool) for pool in able} if shape.guided else {}
+    shared = {pool.name: sum(shared_stages_on(shape, cost, pool).values()) for pool in able} if shape.guided else {}
     return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans, shared)
 
 
@@ -71,12 +71,17 @@ def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:
 
 def seconds_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> float:
     """Seconds of a clip on a card of `pool`: by the measured speed, else by the class's."""
-    return sum(stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential).values())
+    return sum(stages_on(shape, cost, pool, plan).values())
 
 
-def seconds_shared(shape: Shape, cost: CostRow, pool: Pool) -> float:
-    """Seconds of a guided clip on two cards of `pool`, with one guidance half each."""
-    return sum(shared_stage_seconds(shape, cost, _speed(pool, cost)).values())
+def stages_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> dict[str, float]:
+    """The same, of each stage."""
+    return stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential)
+
+
+def shared_stages_on(shape: Shape, cost: CostRow, pool: Pool) -> dict[str, float]:
+    """Seconds of each stage of a guided clip on two cards of `pool`, with one guidance half each."""
+    return shared_stage_seconds(shape, cost, _speed(pool, cost))
 
 
 def _speed(pool: Pool, cost: CostRow) -> Speed:

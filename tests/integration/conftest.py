@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import httpx
@@ -20,7 +21,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running = Service(tmp_path_factory.mktemp("service"))
     running.start()
     yield running
-    running.stop()
+    assert running.stop(signal.SIGTERM) == 0
 
 
 @pytest.fixture

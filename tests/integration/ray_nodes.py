@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 import yaml
-from harness import START_S, free_port, wait_for
+from harness import START_LIMIT_S, free_port, wait_for
 
 from serving.client import Client
 
@@ -120,7 +120,7 @@ class RayNodes:
             )
         url = f"http://127.0.0.1:{port}"
         with Client(url) as client:
-            wait_for(client.ready, START_S, self.console)
+            wait_for(client.ready, START_LIMIT_S, self.console)
         return url
 
     def console(self) -> str:

@@ -1,14 +1,15 @@
 import contextlib
 import io
-import random
 import struct
+import subprocess
 import zlib
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageFont
+from imageio_ffmpeg import get_ffmpeg_exe
+from PIL import Image, ImageCms
 
 from serving import picture as picture_room
 from serving import preprocessing
@@ -21,7 +22,6 @@ from serving.errors import (
     InvalidParameter,
     UnsupportedImageFormat,
 )
-from serving.picture_warnings import has_small_subject, has_text, is_low_resolution, picture_warnings
 from serving.preprocessing import Prepared, prepare
 from serving.presets import I2VGEN_XL
 from serving.request import VideoParameters
@@ -144,12 +144,45 @@ def test_an_illegal_size_is_refused_by_its_own_name():
 def test_crop_takes_the_largest_centred_window():
     image = plain("red", (1200, 600))
     image.paste("blue", (300, 0, 900, 600))
-    pixels = frame(encoded(image, "PNG"), size="512x512")
+    pixels = frame(encoded(image, "PNG"), size="512x512", focus="center")
     assert (pixels[:, 4:-4] == (0, 0, 255)).all()
     image.paste("lime", (302, 0, 898, 600))
-    pixels = frame(encoded(image, "PNG"), size="512x512")
+    pixels = frame(encoded(image, "PNG"), size="512x512", focus="center")
     assert pixels[256, 0, 2] > 100
     assert pixels[256, -1, 2] > 100
+
+
+def test_crop_keeps_the_subject():
+    image = plain("white", (1200, 600))
+    image.paste("blue", (60, 150, 300, 450))
+    data = encoded(image, "PNG")
+    pixels = frame(data, size="512x512")
+    blue = (np.abs(pixels - (0, 0, 255)) <= 2).all(axis=2)
+    assert blue.sum() == pytest.approx(240 * 300 * (512 / 600) ** 2, rel=0.02)
+    assert (frame(data, size="512x512", focus="auto") == pixels).all()
+    assert (frame(data, size="512x512", focus="center")[:, 8:] == 255).all()
+
+
+def test_without_a_subject_the_crop_is_the_middle():
+    for image in (plain("grey", (1200, 600)), Image.effect_noise((1200, 600), 60).convert("RGB")):
+        data = encoded(image, "PNG")
+        assert (frame(data, size="512x512") == frame(data, size="512x512", focus="center")).all()
+
+
+@pytest.mark.parametrize("size", [(600, 300), (300, 600)])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_subject_is_kept_however_the_camera_was_held(orientation, size):
+    upright = plain((240, 240, 240), size)
+    right, bottom = size[0] - 40, size[1] - 40
+    upright.paste("navy", (right - 160, bottom - 160, right, bottom))
+    upright.paste("red", (right - 160, bottom - 160, right - 80, bottom - 100))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    expected = frame(encoded(upright, "PNG"), size="256x256")
+    assert ((expected - (0, 0, 128) == 0).all(axis=2)).sum() > 13_000
+    assert np.abs(frame(encoded(stored, "PNG", exif=exif), size="256x256") - expected).mean() < 1
 
 
 def test_pad_shows_all_on_the_borders_median_colour():
@@ -161,6 +194,42 @@ def test_pad_shows_all_on_the_borders_median_colour():
     assert (pixels[-128:] == ORANGE).all()
     assert (pixels[256, 60:450] == 0).all()
     assert pixels[130, 2].min() > 250
+
+
+def test_pad_on_a_colour_of_choice():
+    data = encoded(plain(ORANGE, (1200, 600)), "PNG")
+    pixels = frame(data, size="512x512", fit="pad", background="#0A141e")
+    assert (pixels[:127] == (10, 20, 30)).all()
+    assert (pixels[-127:] == (10, 20, 30)).all()
+    assert (pixels[130:380] == ORANGE).all()
+
+
+def test_pad_on_the_picture_itself_blurred():
+    image = plain("red", (1200, 600))
+    image.paste("blue", (600, 0, 1200, 600))
+    for x in range(0, 1200, 40):
+        image.paste("lime", (x, 0, x + 4, 600))
+    pixels = frame(encoded(image, "PNG"), size="512x512", fit="pad", background="blur")
+    band, whole = pixels[:120], pixels[130:380]
+    assert band[:, :100, 0].mean() > 150 > 60 > band[:, :100, 2].mean()
+    assert band[:, -100:, 2].mean() > 150 > 60 > band[:, -100:, 0].mean()
+    assert np.abs(np.diff(band, axis=1)).max() < 30 < np.abs(np.diff(whole, axis=1)).max()
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [(None, 255), ("edge", 255), ("blur", 255), ("#000000", 0), ("#808080", 128)],
+)
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_transparent_parts_lie_on_the_background(fit, background, expected):
+    image = plain((255, 0, 0, 0), mode="RGBA")
+    assert (frame(encoded(image, "PNG"), size="512x512", fit=fit, background=background) == expected).all()
+
+
+def test_an_illegal_background_is_refused_by_its_own_name():
+    error = refusal(encoded(picture(), "PNG"), background="sky")
+    assert isinstance(error, InvalidParameter)
+    assert error.param == "background"
 
 
 @pytest.mark.parametrize(
@@ -215,6 +284,16 @@ def test_16_bit_colour_is_scaled():
 
 
 @pytest.mark.parametrize(
+    ("colour", "values", "expected"),
+    [(6, (0xFFFF, 0x0000, 0x0000, 0x8000), (255, 127, 127)), (4, (0x0000, 0x4000), (191, 191, 191))],
+    ids=["RGBA", "LA"],
+)
+def test_16_bit_alpha_is_laid_on_white(colour, values, expected):
+    body = (b"\0" + struct.pack(f">{len(values)}H", *values) * 600) * 600
+    assert (np.abs(frame(png_of(600, 600, body, bits=16, colour=colour)) - expected) <= 1).all()
+
+
+@pytest.mark.parametrize(
     ("image", "expected"),
     [
         (plain(200, mode="L"), (200, 200, 200)),
@@ -259,6 +338,32 @@ def test_cmyk_without_a_profile():
     assert (np.abs(pixels - (255, 0, 0)) <= 4).all()
 
 
+def by_ffmpeg(data: bytes) -> np.ndarray:
+    """The middle pixel's colour as another decoder sees it."""
+    command = [get_ffmpeg_exe(), "-v", "error", "-f", "mjpeg", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    pixels = np.frombuffer(subprocess.run(command, input=data, capture_output=True, check=True).stdout, np.uint8)
+    return pixels.reshape(600, 600, 3)[300, 300].astype(int)
+
+
+def test_inks_as_adobe_stores_them():
+    """Inverted: no ink is 255."""
+    data = encoded(plain((20, 200, 120, 60), mode="CMYK"), "JPEG", quality=98, subsampling=0)
+    found, expected = frame(data)[256, 256], by_ffmpeg(data)
+    assert b"Adobe" in data[:50]
+    assert expected.max() - expected.min() > 30
+    assert np.abs(found - expected).max() <= 6
+
+
+def test_inks_as_adobe_stores_them_with_luma():
+    """YCCK, marker transform 2: libjpeg gives inverted inks, 255 less RGB, of YCbCr and key."""
+    luma, blue, red, key = 100, 90, 170, 200
+    stored = plain((luma, blue, red, key), mode="CMYK")
+    data = bytearray(encoded(Image.eval(stored, lambda ink: 255 - ink), "JPEG", quality=98, subsampling=0))
+    data[data.index(b"Adobe") + 11] = 2
+    inverted = 255 - np.array(Image.new("YCbCr", (1, 1), (luma, blue, red)).convert("RGB").getpixel((0, 0)))
+    assert np.abs(frame(bytes(data))[256, 256] - inverted * key / 255).max() <= 6
+
+
 def swapped_profile() -> bytes:
     """sRGB with its red and green primaries' tags swapped: a conversion that cannot be missed."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -274,6 +379,25 @@ def test_a_profile_is_converted_to_srgb(format_name):
     assert green > 230
     assert red < 30
     assert blue < 30
+
+
+def wide_profile() -> bytes:
+    """A display with more saturated primaries, as phones embed: sRGB's with the red one moved outwards."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entry = profile.index(b"rXYZ", 128)
+    start = int.from_bytes(profile[entry + 4 : entry + 8]) + 8
+    profile[start : start + 12] = struct.pack(">3i", *(round(value * 65536) for value in (0.515, 0.241, -0.001)))
+    return bytes(profile)
+
+
+def test_colours_of_a_wide_display_are_littlecms_own():
+    source = picture((640, 640))
+    data = encoded(source, "PNG", icc_profile=wide_profile())
+    display = ImageCms.ImageCmsProfile(io.BytesIO(wide_profile()))
+    expected = ImageCms.profileToProfile(source, display, ImageCms.createProfile("sRGB"))
+    expected = np.asarray(expected.resize((512, 512), Image.Resampling.LANCZOS)).astype(int)
+    plain_error = np.abs(frame(encoded(source, "PNG")) - expected).mean()
+    assert np.abs(frame(data) - expected).mean() < 1.5 < 4 < plain_error
 
 
 def test_a_grey_picture_may_carry_a_colour_profile():
@@ -485,198 +609,3 @@ def test_damaged_pictures_raise_only_our_errors(name, damage, length):
         data[int(place * (len(data) - 1))] = value
     keep = len(data) if length > 0.5 else int(length * 2 * len(data))
     only_our_errors(bytes(data[:keep]))
-
-
-# Warnings
-
-
-def cases(named):
-    return [pytest.param(image, id=name) for name, image in named]
-
-
-def ground(colour=(240, 240, 240), size=(640, 640)) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    image = plain(colour, size)
-    return image, ImageDraw.Draw(image)
-
-
-def small_subjects():
-    image, draw = ground()
-    draw.ellipse((280, 280, 380, 380), fill="navy")
-    yield "ball", image
-    image, draw = ground("white")
-    draw.rectangle((40, 500, 140, 600), fill="red")
-    yield "box in a corner", image
-    image, draw = ground("black")
-    draw.ellipse((200, 300, 290, 420), fill="white")
-    yield "light on black", image
-    image, draw = ground((120, 160, 210))
-    draw.polygon([(300, 250), (380, 380), (220, 380)], fill=(200, 60, 40))
-    yield "kite in the sky", image
-    image, draw = ground((250, 248, 245))
-    draw.rounded_rectangle((290, 240, 350, 370), 12, fill=(30, 30, 35))
-    yield "phone", image
-    noise = np.random.default_rng(0).normal(230, 4, (640, 640, 3)).clip(0, 255).astype(np.uint8)
-    image = Image.fromarray(noise)
-    ImageDraw.Draw(image).ellipse((250, 250, 370, 330), fill=(90, 60, 30))
-    yield "nut on a noisy ground", image
-    image, draw = ground((235, 235, 235), (640, 400))
-    draw.rectangle((300, 150, 340, 250), fill="green")
-    draw.ellipse((290, 120, 350, 160), fill="brown")
-    yield "bottle", image
-
-
-def no_small_subjects():
-    yield "plain", ground()[0]
-    image, draw = ground()
-    draw.ellipse((120, 120, 520, 520), fill="navy")
-    yield "large ball", image
-    image, draw = ground("white")
-    draw.ellipse((80, 60, 560, 580), outline="goldenrod", width=5)
-    yield "necklace", image
-    yield "scene", picture((640, 640))
-    image, draw = ground()
-    for column in range(4):
-        draw.rectangle((60 + column * 150, 280, 110 + column * 150, 360), fill="teal")
-    yield "row of four", image
-    image, draw = ground()
-    for at in range(0, 600, 97):
-        draw.point((at, at * 7 % 600), fill="black")
-    yield "dust", image
-    slope = np.linspace(40, 250, 640).astype(np.uint8)[:, None, None].repeat(640, 1).repeat(3, 2)
-    image = Image.fromarray(slope)
-    ImageDraw.Draw(image).ellipse((280, 280, 360, 360), fill="red")
-    yield "ball before a sunset", image
-    image, draw = ground("white")
-    draw.line((20, 620, 620, 20), fill="black", width=12)
-    yield "walking stick", image
-
-
-@pytest.mark.parametrize("image", cases(small_subjects()))
-def test_small_subjects_are_found(image):
-    assert has_small_subject(image)
-
-
-@pytest.mark.parametrize("image", cases(no_small_subjects()))
-def test_no_small_subject_is_found_where_there_is_none(image):
-    assert not has_small_subject(image)
-
-
-def lettered(text, at, size, ink, image=None) -> Image.Image:
-    image = ground()[0] if image is None else image.copy()
-    ImageDraw.Draw(image).text(at, text, fill=ink, font=ImageFont.load_default(size))
-    return image
-
-
-def texts():
-    yield "caption", lettered("Summer sale, only today", (40, 300), 36, "black")
-    yield "capitals", lettered("NEW ARRIVALS 2024", (60, 80), 44, "white", ground("navy")[0])
-    yield "small print", lettered("Wash at thirty degrees. Do not bleach.", (30, 600), 18, "black")
-    yield (
-        "over a picture",
-        lettered("www.example.com", (50, 500), 48, "white", picture((640, 640)).point(lambda v: v // 2)),
-    )
-    yield "headline", lettered("Bargain day", (20, 200), 100, "black", ground("white")[0])
-    yield "paragraph", lettered("The quick brown fox\njumps over the lazy\ndog near the river", (60, 150), 40, "black")
-    label, draw = ground((200, 180, 150))
-    draw.rounded_rectangle((180, 220, 480, 420), 20, fill="white")
-    yield "label", lettered("Orange juice", (210, 290), 40, "darkgreen", label)
-    yield "on wide pictures", lettered("Made in Portugal by hand", (120, 30), 30, "black", ground(size=(768, 200))[0])
-
-
-def no_texts():
-    yield "plain", ground()[0]
-    yield "colours", picture((640, 640))
-    image, draw = ground("white")
-    for row in range(0, 640, 32):
-        for column in range(0, 640, 32):
-            if (row + column) % 64:
-                draw.rectangle((column, row, column + 31, row + 31), fill="black")
-    yield "checkers", image
-    image, draw = ground("white")
-    for column in range(0, 640, 24):
-        draw.rectangle((column, 0, column + 11, 640), fill="navy")
-    yield "stripes", image
-    image, draw = ground((150, 80, 60))
-    for row in range(0, 640, 24):
-        draw.line((0, row, 640, row), fill="white", width=3)
-        for column in range(row % 48, 640, 48):
-            draw.line((column, row, column, row + 24), fill="white", width=3)
-    yield "bricks", image
-    image, draw = ground((180, 190, 200))
-    for row in range(40, 600, 50):
-        for column in range(40, 600, 32):
-            draw.rectangle((column, row, column + 16, row + 28), fill=(30, 40, 60))
-    yield "windows", image
-    image, draw = ground("white")
-    for row in range(20, 640, 40):
-        for column in range(20, 640, 40):
-            draw.ellipse((column, row, column + 18, row + 18), fill="crimson")
-    yield "polka dots", image
-    image, draw = ground((60, 110, 50))
-    dice = random.Random(4)
-    for _ in range(2500):
-        x, y, width, height = dice.randint(0, 640), dice.randint(0, 640), dice.randint(6, 30), dice.randint(6, 30)
-        draw.ellipse((x, y, x + width, y + height), fill=(10, dice.randint(40, 230), 20))
-    yield "leaves", image
-    noise = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
-    yield "noise", Image.fromarray(noise)
-    yield "gravel", Image.fromarray(noise).filter(ImageFilter.GaussianBlur(3)).point(lambda v: (v - 118) * 9)
-    image, draw = ground()
-    draw.ellipse((200, 200, 440, 440), fill="gray")
-    draw.ellipse((260, 260, 300, 300), fill="black")
-    draw.ellipse((340, 260, 380, 300), fill="black")
-    yield "face", image
-    image, draw = ground("white")
-    for key in range(12):
-        draw.rectangle((30 + key * 48, 200, 74 + key * 48, 440), outline="black", width=2)
-        draw.rectangle((60 + key * 48, 200, 90 + key * 48, 340), fill="black")
-    yield "piano keys", image
-
-
-@pytest.mark.parametrize("image", cases(texts()))
-def test_text_is_found(image):
-    assert has_text(image)
-
-
-@pytest.mark.parametrize("image", cases(no_texts()))
-def test_no_text_is_found_where_there_is_none(image):
-    assert not has_text(image)
-
-
-def test_low_resolution_counts_the_shorter_side():
-    assert is_low_resolution((511, 4000))
-    assert not is_low_resolution((512, 512))
-
-
-def test_warnings_reach_the_result_as_sentences():
-    image = lettered("A long line of text here", (10, 10), 14, "black", ground(size=(400, 300))[0])
-    warnings = prepared(encoded(image, "PNG")).warnings
-    assert len(warnings) == 2
-    assert "400x300" in warnings[0]
-    assert "text" in warnings[1]
-    assert all(warning[0].isupper() and warning.endswith(".") for warning in warnings)
-    image, draw = ground(size=(900, 900))
-    draw.ellipse((400, 400, 500, 500), fill="navy")
-    assert ["small" in warning for warning in prepared(encoded(image, "PNG")).warnings] == [True]
-
-
-def test_warnings_are_about_what_the_frame_shows():
-    image = lettered("Cropped away at the top", (20, 20), 40, "black", ground(size=(640, 1280))[0])
-    data = encoded(image, "PNG")
-    assert prepared(data, aspect_ratio="1:1").warnings == ()
-    assert len(prepared(data, aspect_ratio="1:1", fit="pad").warnings) == 1
-
-
-def test_warnings_on_the_busiest_pictures_stay_cheap():
-    spiral, draw = ground("black", (768, 768))
-    for inset in range(0, 380, 4):
-        draw.rectangle((inset, inset, 767 - inset, 767 - inset), outline="white")
-        draw.line((inset, inset + 1, inset, inset + 3), fill="black")
-    dots = Image.fromarray(np.tile(np.kron(np.eye(2), np.ones((8, 8))), (48, 48)).astype(np.uint8) * 255).convert("RGB")
-    for image in (spiral, dots):
-        picture_warnings(image, image.size)
-
-
-def test_one_pixel_is_no_picture_but_no_crash():
-    assert picture_warnings(plain("red", (1, 1)), (600, 600)) == ()
-    assert picture_warnings(plain("red", (768, 3)), (600, 600)) == ()

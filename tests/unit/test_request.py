@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.presets import BUILTIN, I2VGEN_XL, profile_for, target_size
-from serving.request import MAX_SEED, VideoParameters, VideoRequest, advice, frame_size, resolve
+from serving.request import MAX_SEED, VideoParameters, VideoRequest, frame_size, resolve
 
 
 def ask(**fields: Any) -> VideoRequest:
@@ -167,8 +167,20 @@ def test_any_legal_types_give_a_request_or_one_of_our_errors(fields: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("scale", "word"), [(1.0, "drift"), (6.9, "drift"), (9.0, None), (12.0, None), (12.5, "stiffen"), (16.5, "distort")]
+    ("given", "kept"),
+    [(None, "edge"), ("edge", "edge"), (" BLUR", "blur"), ("#0AF", "#00aaff"), ("#FfFfFf", "#ffffff")],
 )
-def test_guidance_advice(scale: float, word: str | None) -> None:
-    found = advice(ask(guidance_scale=scale), I2VGEN_XL)
-    assert (word is None and found == []) or (word is not None and word in found[0])
+def test_backgrounds(given: str | None, kept: str) -> None:
+    assert ask(background=given).background == kept
+
+
+@pytest.mark.parametrize("given", ["", "white", "#12345", "#gggggg", "rgb(1,2,3)", "#ffffff;x"])
+def test_other_backgrounds_are_refused(given: str) -> None:
+    with pytest.raises(InvalidParameter, match="edge, blur, or a colour") as caught:
+        ask(background=given)
+    assert caught.value.param == "background"
+
+
+def test_requests_from_before_there_were_backgrounds_are_read() -> None:
+    old = ask().model_dump(exclude={"background", "focus"})
+    assert VideoRequest.model_validate(old) == ask()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.jobs.store import open_store
-from serving.presets import BUILTIN, BUILTIN_FOLDER, I2VGEN_XL, PROFILE_FILE, ModelProfile, profile_for
+from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for
 from serving.request import VideoParameters, resolve
 from serving.scheduling.calibration import calibrated
 from serving.scheduling.cost import Shape, speed_of
@@ -29,17 +28,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("I2V_CPU_THREADS", "1")
     return tmp_path
-
-
-@pytest.fixture
-def tiny(folder: Path) -> str:
-    """The built-in model, whose largest clip is a hundredth of what it is."""
-    shutil.copytree(BUILTIN_FOLDER, folder / "tiny")
-    profile = json.loads((BUILTIN_FOLDER / PROFILE_FILE).read_text())
-    profile |= {"name": "tiny", "resolutions": {"256p": 32, "512p": 64}}
-    profile["num_frames"] |= {"low": 2, "high": 6, "default": 2}
-    (folder / "tiny" / PROFILE_FILE).write_text(json.dumps(profile))
-    return str(folder / "tiny")
 
 
 @pytest.mark.parametrize("profile", [I2VGEN_XL, profile_for(BUILTIN)], ids=lambda profile: profile.name)

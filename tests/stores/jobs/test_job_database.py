@@ -101,8 +101,8 @@ def test_migrations_give_the_tables_the_code_expects(kind: str, tmp_path: Path, 
 OLD_JOB = """
 INSERT INTO jobs (id, model, status, rank, estimate_s, progress, step, steps, request, picture_key, source_width,
     source_height, warnings, attempt, crashes, failures, created_at, worker, started_at, lease_until, lease_boot)
-VALUES (:id, 'i2vgen-xl', :status, :rank, 10.0, 0, 0, 50, :request, 'pictures/0.png', 1, 1, '[]', :attempt, 0, '[]',
-    :created_at, :worker, :created_at, :lease, :boot)
+VALUES (:id, 'i2vgen-xl', :status, :rank, 10.0, 0, 0, 50, :request, 'pictures/0.png', 1, 1, '["too dark"]', :attempt, 0,
+    '[]', :created_at, :worker, :created_at, :lease, :boot)
 """
 
 
@@ -144,6 +144,7 @@ def test_jobs_of_the_first_schema_are_kept_in_their_order(
         batch, completed = store.get(ids[0]), store.get(ids[3])
         assert (batch.priority, batch.owner, batch.estimates, batch.estimate_s) == ("batch", "", {}, 10.0)
         assert (batch.deadline, batch.pool, completed.status) == (None, None, JobStatus.COMPLETED)
+        assert [(caution.code, caution.text) for caution in batch.warnings] == [("notice", "too dark")]
         assert store.queue_position(ids[0]) == 2
         assert store.backlog().waiting("anything", MODEL) == (3, 30.0)
         new = store.insert(new_job(estimates={"large": 10.0}))
@@ -260,7 +261,7 @@ def test_a_wall_clock_that_jumps_ends_no_lease(
 
 def test_a_reboot_ends_every_lease_and_every_presence(sqlite_url: str, new_job: Make) -> None:
     with closing(open_database(sqlite_url)) as before:
-        store = JobStore(before)
+        store = JobStore(before, max_attempts=3)
         job_id = store.insert(new_job()).id
         assert store.claim("default", MODEL, "card-1", 1e6)
         before.clock.boot = "another boot"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -117,6 +119,35 @@ def test_an_outage_longer_than_the_lease_loses_the_job(
         assert lease.stop_reason == "lost"
         monkeypatch.undo()
         wait_until(lambda: store.claimable("default", job.model))
+
+
+def test_work_that_is_cancelled_while_it_takes_its_lease_holds_nothing(
+    sqlite_store: JobStore, new_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = sqlite_store.insert(new_job())
+    looking, look = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> Held:
+        looking.set()
+        look.wait(10)
+        return Held.HELD
+
+    monkeypatch.setattr(sqlite_store, "held", slow)
+    lease = JobLease(sqlite_store, job)
+
+    async def work() -> None:
+        async with lease:
+            pytest.fail("it was cancelled before")
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(work())
+        await asyncio.to_thread(looking.wait, 10)
+        task.cancel()
+        await asyncio.wait([task])
+        look.set()
+
+    asyncio.run(cancelled())
+    wait_until(lambda: not any(job.id in thread.name for thread in threading.enumerate()))
 
 
 def test_progress_covers_the_stages_in_order() -> None:

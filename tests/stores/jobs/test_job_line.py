@@ -230,26 +230,6 @@ def test_a_place_counts_only_those_who_share_a_pool(store: JobStore, insert: Cal
     assert store.queue_position(later) == 3
 
 
-def test_a_place_says_how_long_its_cards_need_for_what_is_before_it(
-    store: JobStore, insert: Callable[..., str]
-) -> None:
-    for _ in range(2):
-        insert(estimates=LARGE)
-    working = claim(store, "large")
-    assert working is not None
-    store.renew(working.id, 1, 30.0, stage="denoising", progress=50)
-    insert(estimates=SMALL)
-    last = insert(estimates=LARGE)
-    # 30 s wait before it, and 15 s are left of the job in progress; nobody can say how many cards come.
-    assert store.place(last) == (2, 45.0)
-    for number in range(3):
-        store.beat(Worker(id=f"large-{number}", role="generator", pool="large"))
-    store.beat(Worker(id="small", role="generator", pool="small"))
-    store.beat(Worker(id="encoder", role="encoder", pool="large"))
-    assert store.place(last) == (2, 15.0)
-    assert store.place(working.id) is None
-
-
 def test_the_backlog_by_pool_and_by_fit(store: JobStore, insert: Callable[..., str], new_job: Make) -> None:
     insert(estimates=SMALL)
     insert(estimates=LARGE, priority="batch")

@@ -71,7 +71,28 @@ def test_work_in_hand_and_work_abandoned(store: JobStore, insert: Callable[..., 
     assert found.usage["small"].by_owner == {"": 120.0}
     assert found.usage["large"].by_owner == {}
     (abandoned,) = found.waiting
-    assert abandoned == Stretch(frozenset(SHARED), "interactive", "", abandoned.rank, 1, 10.0, SHARED)
+    assert abandoned == Stretch(frozenset(SHARED), "interactive", "", abandoned.rank, 1, 10.0, SHARED, None, (lost.id,))
+
+
+def test_the_situation_job_by_job(store: JobStore, insert: Callable[..., str]) -> None:
+    first, timed, lost = insert(owner="a"), insert(deadline=time.time() + 1000.0, estimates={"large": 7.0}), insert()
+    insert(model="other")
+    claimed = store.claim("small", MODEL, "card", 30.0)
+    assert claimed is not None
+    assert claimed.id == first
+    gone = {"status": "in_progress", "lease_until": 0.0, "pool": "large"}
+    store._database.write(lambda c: c.execute(update(jobs).where(jobs.c.id == lost).values(gone)))
+    found = store.situation(MODEL, POOLS, most=1)
+    assert found is not None
+    lines = {one.ids: one for one in found.waiting}
+    assert set(lines) == {(timed,), (lost,)}
+    alone = lines[(timed,)]
+    assert (alone.fit, alone.owner, alone.jobs, alone.seconds) == (frozenset({"large"}), "", 1, {"large": 7.0})
+    assert alone.deadline == pytest.approx(found.now + 1000.0, abs=5)
+    assert lines[(lost,)].seconds == SHARED
+    assert found.left_s == {"small": (40.0,)}
+    assert found.usage["small"].by_owner == {"a": 40.0}
+    assert store.situation(MODEL, POOLS, most=0) is None
 
 
 def test_jobs_whose_pools_are_not_known(store: JobStore, insert: Callable[..., str]) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import update
 
+from serving.cautions import Caution
 from serving.errors import NotCancellable, VideoNotFound
 from serving.jobs.job import Held, Job, JobStatus, NewJob, accepted_at, new_job_id
 from serving.jobs.store import JobStore, open_store
@@ -16,6 +17,7 @@ from serving.jobs.tables import workers
 from serving.jobs.worker import Worker
 
 MODEL = "i2vgen-xl"
+SMALL = Caution(code="low_resolution", field="input_reference", message="Too small.", suggestion="Send a larger one.")
 Make = Callable[..., NewJob]
 
 
@@ -39,13 +41,13 @@ def drain(store: JobStore, job: Job) -> Job | None:
 
 
 def test_an_insert_is_read_back_whole(store: JobStore, new_job: Make) -> None:
-    new = new_job(metadata={"sku": "衣服 7"}, warnings=("small picture",), remixed_from="video_1", priority="batch")
+    new = new_job(metadata={"sku": "衣服 7"}, warnings=(SMALL,), remixed_from="video_1", priority="batch")
     before = time.time()
     job = store.insert(new)
     assert job == store.get(job.id)
     assert job.request == new.request
     assert (job.status, job.stage, job.progress, job.step, job.steps) == (JobStatus.QUEUED, None, 0, 0, 50)
-    assert (job.source_size, job.warnings, job.remixed_from) == ((1200, 800), ("small picture",), "video_1")
+    assert (job.source_size, job.warnings, job.remixed_from) == ((1200, 800), (SMALL,), "video_1")
     assert (job.attempt, job.crashes, job.failures, job.priority) == (0, 0, (), "batch")
     assert before - 5 < job.created_at <= time.time()
     assert job.created_at == accepted_at(job.id)
@@ -78,6 +80,15 @@ def test_priority_then_acceptance_decides(store: JobStore, new_job: Make) -> Non
     assert store.claimable("default", "other")
     assert store.queue_position(next(iter(ids))) is None
     assert store.queue_position("video_nothing") is None
+
+
+def test_a_job_is_followed_with_its_place(store: JobStore, new_job: Make) -> None:
+    first, second = store.insert(new_job()), store.insert(new_job())
+    assert [store.follow(job.id) for job in (first, second)] == [(first, 1), (second, 2)]
+    running = claim(store)
+    assert (store.follow(running.id), store.follow(second.id)) == ((running, None), (second, 1))
+    with pytest.raises(VideoNotFound):
+        store.follow(new_job_id())
 
 
 def test_a_claim_is_one_attempt_of_one_worker(store: JobStore, new_job: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +103,12 @@ def save(architecture: Architecture, folder: Path, *, half: bool = False) -> Pat
             part.save_pretrained(folder / name)
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "I2VGenXLPipeline", **CLASSES}))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imports_are_no_garbage() -> None:
+    """Where memory runs out garbage is collected; to look through PyTorch's own objects takes a second each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from serving.cli import app
 from serving.jobs.worker import Worker
 from serving.presets import PUBLISHED
-from serving.quoting import ASSUMED_START_S
 from serving.request import VideoParameters
 
 QUOTE = f"{URL}/quote"
 LARGE = {"size": "1024x1024", "num_frames": "32"}
+START_S = 90.0
 POOLS = [
-    {"name": "small", "card": "rtx4060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2},
+    {"name": "small", "card": "rtx4060", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 2, "start_s": START_S},
     {"name": "large", "card": "a100-40gb", "model": PUBLISHED, "min_replicas": 0, "max_replicas": 1},
 ]
 
@@ -44,6 +44,11 @@ def quote(api: Api, **fields: str) -> dict[str, Any]:
     return body
 
 
+def codes(body: dict[str, Any]) -> set[tuple[str, str]]:
+    """Of its warnings, with the fields they are about."""
+    return {(warning["code"], warning["field"]) for warning in body["warnings"]}
+
+
 def test_a_quote_of_an_idle_service(api: Api) -> None:
     found = quote(api, num_frames="9", guidance_scale="2")
     assert (found["object"], found["model"], found["size"], found["num_frames"]) == (
@@ -60,7 +65,7 @@ def test_a_quote_of_an_idle_service(api: Api) -> None:
     (pool,) = found["pools"]
     assert (pool["card"], pool["fits"], pool["cold"], pool["memory_gib"]) == ("x86", True, False, None)
     assert pool["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 1}
-    assert any("320x240" in warning for warning in found["warnings"])
+    assert any("320x240" in warning["message"] for warning in found["warnings"])
 
 
 def test_a_quote_queues_nothing_and_keeps_nothing(api: Api) -> None:
@@ -96,10 +101,10 @@ def test_a_quote_is_what_the_submission_is_then_told(api: Api) -> None:
 def test_pools_that_sleep_are_woken_the_small_one_first(cards: Api) -> None:
     found = quote(cards, size="512x512")
     small, large = found["pools"]
-    assert (small["name"], small["cold"], small["starts_in_s"]) == ("small", True, ASSUMED_START_S)
+    assert (small["name"], small["cold"], small["starts_in_s"]) == ("small", True, START_S)
     assert (large["name"], large["fits"], large["starts_in_s"], large["finishes_in_s"]) == ("large", True, None, None)
     assert found["pool"] == "small"
-    assert found["finishes_in_s"] == pytest.approx(ASSUMED_START_S + small["gpu_seconds"], abs=0.2)
+    assert found["finishes_in_s"] == pytest.approx(START_S + small["gpu_seconds"], abs=0.2)
     card = {"name": "A100", "memory_bytes": 40 * 2**30}
     cards.store.beat(Worker(id="l", role="generator", pool="large", card=card))
     found = quote(cards, size="512x512")
@@ -144,8 +149,8 @@ def test_a_full_queue_is_told_with_when_to_come_back(make_api: Callable[..., Api
 
 
 def test_a_deadline_that_would_be_missed_is_warned_of(api: Api) -> None:
-    assert any(warning.startswith("deadline: ") for warning in quote(api, deadline="0.001")["warnings"])
-    assert not any(warning.startswith("deadline: ") for warning in quote(api, deadline="9999")["warnings"])
+    assert ("late", "deadline") in codes(quote(api, deadline="0.001"))
+    assert ("late", "deadline") not in codes(quote(api, deadline="9999"))
 
 
 @pytest.fixture
@@ -170,11 +175,11 @@ def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
     assert pool["cards"] == 2
     assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
     assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
-    assert not any(warning.startswith("deadline: ") for warning in found["warnings"])
+    assert "late" not in [warning["code"] for warning in found["warnings"]]
     missed = quote(pair, size="512x512", deadline="0.1")
     assert missed["pools"][0]["cards"] == 2
     late_s = missed["finishes_in_s"] - 0.1
-    assert f"deadline: the clip is expected {late_s:.0f} s after it." in missed["warnings"]
+    assert f"The clip is expected {late_s:.0f} s after its deadline." in [one["message"] for one in missed["warnings"]]
 
 
 @pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
@@ -200,7 +205,7 @@ def test_without_a_picture_where_the_size_is_known(api: Api, sized: dict[str, st
     response = api.http.post(QUOTE, json={"prompt": "pan left", **sized})
     assert response.status_code == 200, response.text
     assert response.json()["size"] == "256x256"
-    assert any("No picture" in warning for warning in response.json()["warnings"])
+    assert ("picture_not_seen", "input_reference") in codes(response.json())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from queue_simulation import Arrival, simulate
 
-from serving.scheduling.forecast import MOST_LINES, Cards, Stretch, starts
+from serving.scheduling.forecast import LOOKS_FOR_ALL, MOST_LINES, Cards, Stretch, ends, starts
 from serving.scheduling.queueing import DELAY_S, HALF_LIFE_S, PATIENCE, QUANTUM_S, Usage, rank
 
 NOW = 1e9
@@ -206,3 +206,51 @@ def test_the_forecast_is_near_to_what_the_discipline_does(owners: int, most: int
         waits.append(real)
     assert fmean(waits) > 10.0
     assert fmean(errors) < 0.1 * fmean(waits) + 2.0
+
+
+# Job by job.
+
+
+def one_by_one(jobs: list[Aged]) -> list[Stretch]:
+    return [replace(as_stretch([job]), ids=(str(number),)) for number, job in enumerate(jobs)]
+
+
+@pytest.mark.parametrize("owners", [1, 4])
+def test_job_by_job_the_forecast_is_near_to_what_the_discipline_does(owners: int) -> None:
+    errors, waits = [], []
+    for seed in range(20):
+        draw = random.Random(seed)
+        waiting = [
+            Aged(
+                0.0,
+                draw.uniform(5.0, 80.0),
+                draw.choice([SMALL, LARGE, BOTH]),
+                draw.choice("abcd"[:owners]),
+                draw.choice(["interactive", "batch"]),
+                age_s=draw.uniform(0.0, 3000.0),
+            )
+            for _ in range(draw.randrange(60))
+        ]
+        cards = {"small": draw.randint(1, 3), "large": draw.randint(1, 2)}
+        idle = [Cards(pool, (0.0,) * count) for pool, count in cards.items()]
+        found = ends(idle, one_by_one(waiting), 0.0)
+        for run in simulate(waiting, cards):
+            errors.append(abs(found[str(waiting.index(run.job))] - run.end))
+            waits.append(run.end)
+    assert fmean(errors) < 0.1 * fmean(waits)
+
+
+def test_a_job_that_no_card_can_hold_has_no_end() -> None:
+    waiting = [replace(line(fit=fit), ids=(name,)) for name, fit in (("a", SMALL), ("b", LARGE))]
+    assert ends([Cards("small", (5.0,)), Cards("large", ())], waiting, NOW) == {"a": 15.0}
+
+
+def test_of_a_long_line_with_many_owners_the_ends_are_near() -> None:
+    jobs, owners = LOOKS_FOR_ALL, 2 * MOST_LINES
+    waiting = [
+        replace(line(age_s=jobs - n, owner=str(n % owners), fit=SMALL if n % 2 else BOTH), ids=(str(n),))
+        for n in range(2 * jobs)
+    ]
+    found = ends([Cards("small", (0.0,) * 4)], waiting, NOW)
+    assert len(found) == len(waiting)
+    assert max(found.values()) == pytest.approx(len(waiting) * 10.0 / 4, rel=0.02)

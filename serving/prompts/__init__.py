@@ -1,0 +1,1 @@
+"""Help with prompts: templates, prompts from a product's title, warnings, hints. Knows no HTTP, pictures or jobs."""

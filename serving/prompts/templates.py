@@ -1,0 +1,62 @@
+"""Templates: prompts with a gap for a thing, with parameters and negative prompts that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.presets import ModelProfile, Range
+
+Parameters = Mapping[str, Any]
+"""Values by the API's names."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One way to move a thing of its category."""
+
+    name: str
+    text: str
+    """With "{subject}" where the thing's name goes, after "the"."""
+    subject: str
+    """An example of the thing."""
+    suits: str = ""
+    """Words of titles that it is for; empty where it suits any thing of the category."""
+    avoid: str = ""
+    """Joins the negative prompt."""
+
+    def about(self, subject: str) -> str:
+        """The prompt for a thing."""
+        return self.text.format(subject=subject)
+
+
+@dataclass(frozen=True)
+class Category:
+    """Things that move alike."""
+
+    name: str
+    also: str
+    """Other words for it."""
+    parameters: Parameters
+    avoid: str
+    """Joins the negative prompt."""
+    templates: tuple[Template, ...]
+
+    def negative_prompt(self, template: Template, profile: ModelProfile) -> str | None:
+        """The model's own with what goes wrong with these things; None where the model takes none."""
+        if profile.negative_prompt is None:
+            return None
+        return ", ".join(term for term in (profile.negative_prompt, self.avoid, template.avoid) if term)
+
+
+def allowed(parameters: Parameters, profile: ModelProfile) -> dict[str, Any]:
+    """Of `parameters`, those that are legal for the model; its own defaults take the others' place."""
+    return {name: value for name, value in parameters.items() if _is_allowed(name, value, profile)}
+
+
+def _is_allowed(name: str, value: Any, profile: ModelProfile) -> bool:
+    if name == "resolution":
+        return value in profile.resolutions
+    limits: Range = getattr(profile, name)
+    return bool(limits.low <= value <= limits.high)

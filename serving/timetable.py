@@ -1,0 +1,131 @@
+"""In how many seconds a job would be done, by a look at the queue now and then that all who ask share.
+
+Knows nothing of HTTP or Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from serving.jobs.job import Job, JobStatus, Stage
+from serving.jobs.store import JobStore
+from serving.placing import Placeable
+from serving.pools import ServedPool
+from serving.quoting import expected_cards
+from serving.scheduling.cost import STAGES
+from serving.scheduling.forecast import ends
+from serving.scheduling.placement import Pool, plan_on, shared_stages_on, stages_on
+from serving.settings import Settings
+from serving.sizing import target, wanted
+
+logger = logging.getLogger(__name__)
+KEPT_S, MOST_KEPT_S = 2.0, 30.0
+"""How long a look is good for, at least and at most."""
+LOOKING_SHARE = 0.02
+"""Part of the time that may go into looks; after a long one the next waits for longer."""
+MOST_JOBS = 10_000
+"""Where more wait, nobody is told when theirs would be done."""
+_AHEAD: Mapping[Stage | None, tuple[str, ...]] = {
+    None: STAGES,
+    "starting": STAGES,
+    "conditioning": STAGES,
+    "denoising": STAGES[1:],
+    "decoding": STAGES[2:],
+    "encoding": (),
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one moment."""
+
+    at: float
+    """By the monotonic clock."""
+    good_until: float
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    ends_in_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds from then until a card would be done with each waiting job, by id."""
+    shared: frozenset[str | None] = frozenset()
+    """Ids of the jobs that two cards work on."""
+
+
+class Timetable:
+    """Over one store; reads only. To be asked on an event loop, by any number of tasks at once."""
+
+    def __init__(self, store: JobStore, settings: Settings, pools: Sequence[ServedPool], placeable: Placeable) -> None:
+        self._store = store
+        self._aim = target(settings)
+        self._pools = pools
+        self._placeable = placeable
+        self._profiles = {pool.profile.name: pool.profile for pool in pools}
+        self._looking = threading.Lock()
+        self._look = Look(at=0.0, good_until=0.0)
+
+    async def ends_in_s(self, job: Job) -> float | None:
+        """Seconds until a card is done with it, encoding not included; None where nobody can tell, and after its end.
+
+        Of a job accepted since the last look nothing is known until the next. Never raises for the store's sake.
+        """
+        if job.status.ended:
+            return None
+        if time.monotonic() >= self._look.good_until and not self._looking.locked():
+            await asyncio.to_thread(self._look_again)
+        look = self._look
+        if job.status is JobStatus.IN_PROGRESS:
+            return self._left_s(job, look)
+        ends_in_s = look.ends_in_s.get(job.id)
+        return None if ends_in_s is None else max(0.0, ends_in_s - (time.monotonic() - look.at))
+
+    def _left_s(self, job: Job, look: Look) -> float | None:
+        """Of a job in progress: by the card's speed, and the step that it is at."""
+        pool, profile = look.pools.get(job.pool or ""), self._profiles.get(job.model)
+        if pool is None or profile is None:
+            return None
+        plan = plan_on(job.request.shape, profile.cost, pool)
+        if plan is None:
+            return None
+        if job.id in look.shared:
+            stages = shared_stages_on(job.request.shape, profile.cost, pool)
+        else:
+            stages = stages_on(job.request.shape, profile.cost, pool, plan)
+        if job.stage == "denoising":
+            stages["denoise"] *= 1 - job.step / job.steps
+        return sum(stages[stage] for stage in _AHEAD[job.stage])
+
+    def _look_again(self) -> None:
+        if not self._looking.acquire(blocking=False):
+            return  # while another looks, the look before is good enough
+        began = time.monotonic()
+        pools: dict[str, Pool] = {}
+        ends_in_s: dict[str, float] = {}
+        shared: frozenset[str | None] = frozenset()
+        try:
+            pools = {pool.name: pool for pool in self._placeable.now()}
+            ends_in_s = self._ends()
+            shared = frozenset(worker.assists for worker in self._store.workers(role="generator"))
+        except Exception as error:
+            # An estimate is worth no answer.
+            logger.warning("nobody is told when jobs would be done: %r", error)
+        finally:
+            now = time.monotonic()
+            kept_s = min(max(KEPT_S, (now - began) / LOOKING_SHARE), MOST_KEPT_S)
+            self._look = Look(began, now + kept_s, pools, ends_in_s, shared)
+            self._looking.release()
+
+    def _ends(self) -> dict[str, float]:
+        up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
+        will_be = wanted(self._pools, self._store.backlog(), up, self._aim)
+        found: dict[str, float] = {}
+        for model in self._profiles:
+            serving = [pool for pool in self._pools if pool.profile.name == model]
+            situation = self._store.situation(model, [pool.name for pool in serving], most=MOST_JOBS)
+            if situation is not None:
+                cards = [expected_cards(pool, up[pool.name], will_be[pool.name], situation) for pool in serving]
+                found |= ends(cards, situation.waiting, situation.now)
+        return found

@@ -1,0 +1,128 @@
+"""What a followed video says of when it will be done, and what that costs the queue's database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hands import URL, Api
+
+from serving import timetable
+from serving.http.videos import POLL_AFTER
+from serving.jobs.lease import STAGES
+from serving.jobs.worker import Worker
+from serving.scheduling.calibration import unmeasured
+from serving.scheduling.cost import Speed
+
+SPEED = Speed(condition=(1.0, 0.0), denoise=(0.1, 0.0, 0.0), decode=(2.0, 0.0))
+STEPS = 20
+
+
+@pytest.fixture
+def at_every_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "KEPT_S", 0.0)
+    monkeypatch.setattr(timetable, "LOOKING_SHARE", float("inf"))
+
+
+def eta_s(api: Api, video: dict[str, Any]) -> float | None:
+    found: float | None = api.http.get(f"{URL}/{video['id']}").json()["eta_s"]
+    return found
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_waiting_video_s_is_that_of_the_line(api: Api) -> None:
+    first, second = (api.submit(num_inference_steps=STEPS) for _ in range(2))
+    long, short = api.submit(num_inference_steps=50), api.submit(num_inference_steps=10)
+    each_s = {video["id"]: api.store.get(video["id"]).estimate_s for video in (first, second, long, short)}
+    expected_s = 0.0
+    for video in (short, first, second, long):
+        expected_s += each_s[video["id"]]
+        assert eta_s(api, video) == pytest.approx(expected_s, abs=0.1)
+    running = api.claim()
+    assert running.id == short["id"]
+    api.store.renew(running.id, 1, 30.0, progress=50)
+    assert eta_s(api, first) == pytest.approx(each_s[short["id"]] / 2 + each_s[first["id"]], abs=0.1)
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_submission_is_told_too_and_a_list_is_not(api: Api) -> None:
+    assert api.submit()["eta_s"] > 0
+    api.claim()
+    api.submit()
+    assert [video["eta_s"] for video in api.http.get(URL).json()["data"]] == [None, None]
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_running_video_s_is_by_its_step_and_the_card_s_measured_speed(api: Api) -> None:
+    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    video = api.submit(num_inference_steps=STEPS)
+    job = api.claim()
+    assert eta_s(api, video) == 5.0
+    for stage, step, left_s in [("conditioning", 0, 5.0), ("denoising", 5, 3.5), ("decoding", STEPS, 2.0)]:
+        api.store.renew(job.id, 1, 30.0, stage=stage, step=step)  # type: ignore[arg-type]
+        assert eta_s(api, video) == left_s
+    api.store.renew(job.id, 1, 30.0, stage="encoding")
+    assert eta_s(api, video) == 0.0
+    api.store.fail(job.id, 1, "generation_failed", "")
+    assert eta_s(api, video) is None
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_video_that_two_cards_share_is_done_sooner(api: Api) -> None:
+    video = api.submit(num_inference_steps=STEPS, guidance_scale=2.0)
+    job = api.claim()
+    api.store.renew(job.id, 1, 30.0, stage="denoising", step=5)
+    alone_s = eta_s(api, video)
+    api.store.beat(Worker(id="helps", role="generator", pool="default", assists=job.id))
+    shared_s = eta_s(api, video)
+    assert alone_s is not None
+    assert shared_s is not None
+    assert 0.5 * alone_s < shared_s < 0.8 * alone_s
+
+
+def test_what_is_ahead_is_known_of_every_stage() -> None:
+    assert set(timetable._AHEAD) == {*STAGES, None}
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_sleeping_pool_s_start_counts(make_api: Callable[..., Api]) -> None:
+    pools = [{"name": "sleepy", "card": "rtx4090", "model": "emulated", "min_replicas": 0, "start_s": 200.0}]
+    api = make_api(pools=pools)
+    video = api.submit()
+    assert eta_s(api, video) == pytest.approx(200.0 + api.store.get(video["id"]).estimate_s, abs=0.1)
+
+
+def test_all_reads_of_some_seconds_share_one_look(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "KEPT_S", 60.0)
+    looks = []
+    look = api.store.situation
+    monkeypatch.setattr(api.store, "situation", lambda *args, **options: looks.append(args) or look(*args, **options))
+    early, late = api.submit(), api.submit()
+    for _ in range(3):
+        time.sleep(0.15)
+        left_s = eta_s(api, early)
+        assert left_s is not None
+        assert left_s < early["eta_s"]
+        assert eta_s(api, late) is None  # until the next look
+    assert len(looks) == 1
+
+
+def test_a_look_that_fails_costs_no_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.store, "situation", lambda *_, **__: 1 / 0)
+    assert eta_s(api, api.submit()) is None
+
+
+def test_a_longer_queue_than_can_be_looked_through_has_no_eta(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "MOST_JOBS", 0)
+    assert eta_s(api, api.submit()) is None
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_clients_are_asked_to_poll_by_it(api: Api) -> None:
+    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    for _ in range(4):
+        video = api.submit(num_inference_steps=STEPS)
+    answer = api.http.get(f"{URL}/{video['id']}")
+    assert int(answer.headers[POLL_AFTER]) == pytest.approx(100 * answer.json()["eta_s"], abs=10)
