@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test test-cluster
+.PHONY: install demo serve test test-cluster test-clients
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -30,3 +30,7 @@ test: install
 test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
 		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py
+
+# Clients that others wrote, in several versions, and Schemathesis; they are installed into .cache/clients.
+test-clients: install
+	$(BIN)/python -m pytest tests/clients

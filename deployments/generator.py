@@ -86,6 +86,7 @@ class Generator:
             card={
                 "name": model.card.name,
                 "memory_bytes": model.card.memory_bytes if model.card.own_memory else None,
+                "compute_capability": model.card.compute_capability,
             },
         )
         self._beat = Beat(self._store, self._worker)
@@ -150,8 +151,9 @@ class Generator:
                     if prepared is None:
                         return
                     async with self._card:
-                        render = partial(self._renderer.render, prepared, lease, nearly_free, meeting)
-                        rendered = await self._on_card(render)
+                        rendered = await self._on_card(
+                            partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                        )
                         if rendered is None:
                             return
                         await self._way_out.acquire()

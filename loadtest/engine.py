@@ -30,6 +30,7 @@ from serving.engine.conditioning import Conditioning
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
 from serving.presets import I2VGEN_XL
+from serving.scheduling.accelerations import Step
 from serving.scheduling.cost import Shape, tflop
 
 CUDA = torch.device("cuda")
@@ -116,7 +117,7 @@ def inputs(cells: tuple[int, int, int], seed: int, dtype: torch.dtype) -> tuple[
 def stock_predictor(unet: Any, conditioning: Conditioning) -> sampler.Predict:
     """diffusers' own forward of both halves at once."""
 
-    def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(latents: torch.Tensor, timestep: torch.Tensor, step: Step | None = None) -> torch.Tensor:
         prediction: torch.Tensor = unet(
             latents.repeat(2, 1, 1, 1, 1),
             timestep,

@@ -54,8 +54,6 @@ def public_addresses(host: str, port: int) -> tuple[str, ...]:
     except (OSError, UnicodeError) as error:  # names that no encoding of names can hold
         raise NotPublic(f"{host[:100]!r} has no address.") from error
     addresses = tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    for address in addresses:
-        # An address with a zone, such as fe80::1%eth0, is of this machine's own links.
-        if "%" in address or not is_public(ipaddress.ip_address(address)):
-            raise NotPublic(f"{host[:100]!r} is not public.")
+    if not all(is_public(ipaddress.ip_address(address)) for address in addresses):
+        raise NotPublic(f"{host[:100]!r} is not public.")
     return addresses

@@ -25,7 +25,3 @@ class Caution(BaseModel):
     def _of_a_sentence(cls, value: Any) -> Any:
         # Jobs stored before cautions had fields hold sentences.
         return {"code": "notice", "field": "", "message": value} if isinstance(value, str) else value
-
-    @property
-    def text(self) -> str:
-        return self.message if self.suggestion is None else f"{self.message} {self.suggestion}"

@@ -1,4 +1,4 @@
-"""The `i2v` command: generate and quote, as a client of the HTTP API; doctor, calibrate, keys, prompts. No Ray."""
+"""The `i2v` command, a client of the API: generate, quote, status, pools; doctor, calibrate, keys, prompts. No Ray."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
 from serving.errors import Cancelled, I2VError, InvalidParameter
 from serving.key_commands import keys
+from serving.overview import pools_table, videos_table
 from serving.prompt_commands import prompts
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
@@ -116,6 +117,43 @@ def quote(
         out.print_json(json.dumps(found))
         return
     _show_quote(found)
+
+
+@app.command()
+def status(
+    server: Server = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Newest videos to show.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a service can take work, what waits, and how its newest videos are; exit code 1 if it cannot."""
+    try:
+        with connect(server) as client:
+            reason, queue, videos = client.not_ready(), client.pools()["queue"], client.newest(limit)
+    except ApiError as error:
+        raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
+    if as_json:
+        out.print_json(json.dumps({"ready": reason is None, "reason": reason, "queue": queue, "videos": videos}))
+    else:
+        out.print(f"{MARKS[Level.OK]} ready" if reason is None else f"{MARKS[Level.FAIL]} {escape(reason)}")
+        out.print(f"{queue['jobs']} jobs wait, {queue['gpu_seconds']:g} GPU seconds", highlight=False)
+        if videos:
+            out.print(videos_table(videos))
+    if reason is not None:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pools(server: Server = None, as_json: AsJson = False) -> None:
+    """Show a service's pools: their cards, what these do now, and which clips they can hold."""
+    try:
+        with connect(server) as client:
+            found = client.pools()
+    except ApiError as error:
+        raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        out.print(pools_table(found["data"]))
 
 
 @app.command()

@@ -62,6 +62,16 @@ class Client:
         video: Video = self._read(f"/v1/videos/{video_id}").json()
         return video
 
+    def newest(self, limit: int) -> list[Video]:
+        """The newest videos; asked for once, like all that only people look at."""
+        videos: list[Video] = self._send("GET", "/v1/videos", params={"limit": limit}).json()["data"]
+        return videos
+
+    def pools(self) -> dict[str, Any]:
+        """Every pool as it is now, in `data`, and all that waits, in `queue`."""
+        pools: dict[str, Any] = self._send("GET", "/v1/pools").json()
+        return pools
+
     def follow(self, video: Video, on_update: Callable[[Video], None], poll_s: float | None = None) -> Video:
         """Poll until the video has ended, at the pace the service asks for; every answer goes to `on_update`."""
         while True:
@@ -87,9 +97,17 @@ class Client:
 
     def ready(self) -> bool:
         try:
-            return self._http.get("/readyz", timeout=5).status_code == 200
-        except httpx.HTTPError:
+            return self.not_ready() is None
+        except ApiError:
             return False
+
+    def not_ready(self) -> str | None:
+        """Why the service cannot take work now; None when it can."""
+        try:
+            self._send("GET", "/readyz", timeout=5)
+        except _Unavailable as error:
+            return str(error)
+        return None
 
     def _send_picture(self, path: str, picture: Path, fields: Mapping[str, object]) -> dict[str, Any]:
         form = {name: str(value) for name, value in fields.items() if value is not None}

@@ -36,6 +36,9 @@ def _clip(
     guidance_scale: Annotated[float | None, typer.Option(help="Guidance; 1.0 turns it off.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What should not appear.")] = None,
     seed: Annotated[int | None, typer.Option(help="0 to 2**63 - 1; random by default.")] = None,
+    acceleration: Annotated[
+        str | None, typer.Option(help="Faster, and not the exact clip: names with commas between; none by default.")
+    ] = None,
     format: Annotated[str | None, typer.Option(help="mp4, webm or gif; by the output's suffix by default.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds from now by which the clip is wanted.")] = None,
 ) -> None:

@@ -10,7 +10,8 @@ I2VError
 │   ├── InvalidImage              not decodable, or truncated
 │   ├── AnimatedImage, ImageDimensions, ImageTooLarge
 │   ├── InvalidDataUrl
-│   └── UrlNotAllowed             fetching pictures by URL is off
+│   ├── UrlNotAllowed             fetching pictures by URL is off, or not from there
+│   └── ImageFetchFailed          the picture's URL gave no picture
 ├── InvalidApiKey (401)
 ├── NotFound (404)
 │   ├── VideoNotFound
@@ -155,6 +156,12 @@ class UrlNotAllowed(BadRequest):
     """Fetching pictures by URL is not allowed here; send the file, or a data URL."""
 
     code = "url_not_allowed"
+
+
+class ImageFetchFailed(BadRequest):
+    """The picture could not be fetched from its URL."""
+
+    code = "image_fetch_failed"
 
 
 class InvalidApiKey(I2VError):

@@ -74,6 +74,7 @@ def generate_locally(
         card=pipeline.card.name,
         dtype=pipeline.source.dtype,
         kernels=pipeline.source.kernels,
+        scheduler=pipeline.source.scheduler,
         timings_s=timings,
     )
     on_stage("encoding", 0, 0)

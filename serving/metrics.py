@@ -50,6 +50,7 @@ REFUSALS = Counter(
     "Answers with an error, by its code; /readyz answers so until a card is ready.",
     ("route", "code"),
 )
+FOLLOWERS = Gauge("i2v_followers", "Requests that follow a video or wait for one.", ())
 SUBMISSIONS = Counter("i2v_submissions_total", "Jobs accepted into the queue.", ("model", "priority"))
 CANCELS = Counter("i2v_cancels_total", "Cancels granted, by whether a card had the job (in_progress).", ("status",))
 QUEUE_JOBS = Gauge(
@@ -107,6 +108,7 @@ WEBHOOKS = Counter(
 TABLE: tuple[Metric, ...] = (
     HTTP_SECONDS,
     REFUSALS,
+    FOLLOWERS,
     SUBMISSIONS,
     CANCELS,
     QUEUE_JOBS,

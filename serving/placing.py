@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from serving.absence import Absence
 from serving.jobs.store import JobStore
-from serving.pools import Card, ServedPool, memory_gib
+from serving.pools import Card, ServedPool, compute_capability, memory_gib
 from serving.scheduling.cost import Speed
 from serving.scheduling.placement import Placement, Pool
 from serving.settings import AUTO
@@ -56,5 +56,7 @@ class Placeable:
 
 def _as_pool(pool: ServedPool, card: Card | None, speeds: _Speeds) -> Pool:
     model, known = pool.profile.name, pool.card_class(card)
-    memory = known.memory_gib if card is None or pool.settings.card != AUTO else memory_gib(card)
-    return Pool(pool.name, model, known.tflops, memory or None, speeds.get((model, known.name)))
+    memory, capability = known.memory_gib, known.compute_capability
+    if card is not None and pool.settings.card == AUTO:
+        memory, capability = memory_gib(card), compute_capability(card)
+    return Pool(pool.name, model, known.tflops, memory or None, speeds.get((model, known.name)), capability)

@@ -10,7 +10,7 @@ from serving.scheduling.cards import CARDS, CardClass, recognise
 from serving.settings import AUTO, PoolSettings
 
 Card = Mapping[str, object]
-"""A card as a worker reports it: its name and its memory in bytes, None where that is no limit."""
+"""A card as a worker reports it: its name, its memory in bytes, None where that is no limit, its compute capability."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,8 @@ class ServedPool:
 def memory_gib(card: Card) -> float:
     """0 where memory is no limit."""
     return float(str(card["memory_bytes"] or 0)) / 2**30
+
+
+def compute_capability(card: Card) -> float:
+    """0 where there is none."""
+    return float(str(card.get("compute_capability") or 0))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from serving.scheduling.accelerations import ACCELERATIONS
 
 PROFILE_FILE = "profile.json"
 BUILTIN = "builtin"
@@ -76,6 +78,30 @@ class Cost(_Row):
     """Of a guided step's work, what a step without guidance does: over half, as the halves share their beginning."""
     decode_gib: float = 0.0
     """GiB that decoding one frame of a megapixel holds."""
+    cached_linear: float = 1.0
+    """Of the operations that are linear in the pixels, what a step on cached features (deepcache) still does."""
+    cached_spatial: float = 1.0
+    """The same of attention within a frame."""
+    cached_gib: float = 0.0
+    """GiB of those features, of both halves, for a megapixel-frame."""
+    float8_gib: float = 0.0
+    """GiB of the weights that fp8 holds beside the exact ones."""
+
+
+class Distance(_Row):
+    """How far an acceleration's clip was from the exact one where both were made (`python -m loadtest.accelerations`).
+
+    None where nobody has measured it on these weights.
+    """
+
+    psnr_db: float | None = None
+    """Of the frames, in dB."""
+    latent_error: float | None = None
+    """Of the latents before decoding, relative to them."""
+    speed_up: float | None = None
+    """Of the whole clip; None where the device did not really have it."""
+    clip: str | None = None
+    """Which clips these are, and on what."""
 
 
 class ModelProfile(_Row):
@@ -93,7 +119,16 @@ class ModelProfile(_Row):
     """The default; None where the model takes no negative prompt."""
     guidance_advice: tuple[Advice, ...] = ()
     presets: dict[str, Preset]
+    accelerations: dict[str, Distance] = {}
+    """Those that may be asked for; a profile that names none offers none."""
     cost: Cost
+
+    @field_validator("accelerations")
+    @classmethod
+    def _known(cls, value: dict[str, Distance]) -> dict[str, Distance]:
+        if unknown := set(value) - set(ACCELERATIONS):
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(ACCELERATIONS)}")
+        return value
 
     def side(self, resolution: str) -> int:
         return self.resolutions[resolution]
@@ -162,6 +197,8 @@ I2VGEN_XL = ModelProfile(
         "high": Preset(resolution="768p", num_frames=24, num_inference_steps=80, fps=12),
         "extreme": Preset(resolution="1024p", num_frames=32, num_inference_steps=100, fps=8),
     },
+    # Their distance on the published weights has not been measured.
+    accelerations={name: Distance() for name in ACCELERATIONS},
     # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
     # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 16%; `python -m loadtest.engine`);
     # decoding a frame of 1024x1024 holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
@@ -174,5 +211,11 @@ I2VGEN_XL = ModelProfile(
         offloaded_gib=2.0,
         unguided_share=0.52,  # by the count of the operations before the first attention to the prompt
         decode_gib=1.43,
+        # By count too: 12.0 of 33.5 TFLOP at 512p/16, where deepcache is then 1.47 times as fast (256p/8: 1.52,
+        # 1024p/32: 1.35), and 500 million weights.
+        cached_linear=0.298,
+        cached_spatial=0.864,
+        cached_gib=0.0373,
+        float8_gib=0.465,
     ),
 )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from serving import fault_points
-from serving.encoding import ENCODERS, encode, poster
+from serving.encoding import ENCODERS, encode, poster, spritesheet
 from serving.errors import Cancelled, EncodingFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
@@ -32,6 +32,7 @@ def files_of(job: Job, attempt: int, prefix: str) -> dict[str, str]:
     return {
         "video": name + ENCODERS[job.request.format].suffix,
         "thumbnail": name + ".jpg",
+        "spritesheet": name + ".sprites.jpg",
         "recipe": name + ".json",
     }
 
@@ -101,6 +102,7 @@ class Publisher:
 
         self._outputs.publish(files["video"], write)
         self._outputs.put_bytes(files["thumbnail"], poster(frames[0]))
+        self._outputs.put_bytes(files["spritesheet"], spritesheet(frames))
         timings = {**recipe["timings_s"], "encode": round(time.perf_counter() - began, 3)}
         recipe = {**recipe, "timings_s": timings}
         self._outputs.put_bytes(files["recipe"], json.dumps(recipe, indent=2, ensure_ascii=False).encode())

@@ -17,7 +17,7 @@ from serving.request import VideoRequest
 from serving.scheduling.capacity import Waiting
 from serving.scheduling.forecast import Cards, starts
 from serving.scheduling.pairing import pays
-from serving.scheduling.placement import Placement, Pool
+from serving.scheduling.placement import Placement, Pool, lacks
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
 from serving.settings import AUTO, Settings
 from serving.sizing import target, wanted
@@ -41,6 +41,8 @@ class PoolQuote:
     decode_chunk: int | None = None
     """Frames decoded at once, as far as can be told before."""
     gpu_seconds: float | None = None
+    lacks: str | None = None
+    """What of the clip's accelerations its cards cannot do."""
     starts_in_s: float | None = None
     """When one of its cards would take the job, did no other pool take it before; None where it does not fit, or
     where no card is up and none would be started for it."""
@@ -58,6 +60,8 @@ class PoolQuote:
         """Why it does not fit."""
         if self.plan is not None:
             return None
+        if self.lacks is not None:
+            return self.lacks
         return f"needs {self.needed_gib:.1f} GiB; a card has {self.memory_gib:.3g} GiB"
 
 
@@ -124,11 +128,11 @@ class Quoter:
             for one in cards
             if one.pool in starting and _shares(one, starting[one.pool], request, placement, outlook)
         }
-        memory = {pool.name: pool.memory_gib for pool in known}
+        placeable = {pool.name: pool for pool in known}
         named = {worker.pool: str(worker.card["name"]) for worker in workers if worker.card is not None}
         rows = []
         for pool in serving:
-            cost, plan, gib = pool.profile.cost, placement.plans.get(pool.name), memory[pool.name]
+            cost, plan, gib = pool.profile.cost, placement.plans.get(pool.name), placeable[pool.name].memory_gib
             rows.append(
                 PoolQuote(
                     name=pool.name,
@@ -139,6 +143,7 @@ class Quoter:
                     plan=plan,
                     decode_chunk=None if plan is None else decode_chunk(request.shape, cost, gib),
                     gpu_seconds=placement.seconds.get(pool.name),
+                    lacks=lacks(request.shape, placeable[pool.name]),
                     starts_in_s=starting.get(pool.name),
                     shared_seconds=shared.get(pool.name),
                 )
@@ -160,7 +165,7 @@ def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) ->
     return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
 
 
-def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, found: Situation) -> bool:
+def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Situation) -> bool:
     """Whether a second one of these cards would help from the start."""
     return pays(
         left_s=None if request.deadline_s is None else request.deadline_s - start_s,
@@ -168,7 +173,7 @@ def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Plac
         shared_s=placement.shared.get(cards.pool),
         idle=sum(free_s <= start_s for free_s in cards.free_in_s) - 1,
         # Of what waits now, some may be gone by then; a promise counts with all of it.
-        waiting=any(not one.fit or cards.pool in one.fit for one in found.waiting),
+        waiting=any(not one.fit or cards.pool in one.fit for one in outlook.waiting),
     )
 
 

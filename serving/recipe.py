@@ -22,6 +22,7 @@ def make_recipe(
     card: str,
     dtype: str,
     kernels: str,
+    scheduler: str,
     timings_s: Mapping[str, float],
     video_id: str | None = None,
     attempt: int = 1,
@@ -33,13 +34,14 @@ def make_recipe(
         model: hub name, folder name or "builtin", with its `revision`: a commit, or a hash of the weights.
         card: the card's name as its driver gives it.
         kernels: which implementation of the UNet's kernels ran: "triton" or "torch".
+        scheduler: the class of the model's own; an acceleration among the parameters may have replaced it.
         timings_s: seconds by stage.
     """
     return {
         "id": video_id,
         "parameters": request.model_dump(exclude={"metadata", "priority", "deadline_s"}),
         "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
-        "model": {"source": model, "revision": revision, "dtype": dtype},
+        "model": {"source": model, "revision": revision, "dtype": dtype, "scheduler": scheduler},
         "card": card,
         "kernels": kernels,
         "versions": versions(),

@@ -25,6 +25,7 @@ from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
+from serving.scheduling.accelerations import counted
 from serving.scheduling.calibration import Observation
 from serving.scheduling.cards import recognise
 from serving.scheduling.cost import CostRow, seconds
@@ -57,7 +58,7 @@ class Rendered:
     frames: np.ndarray
     recipe: dict[str, Any]
     observation: Observation | None = None
-    """What it says of the card's speed; None where memory ran short on the way."""
+    """What it says of the card's speed; None where memory ran short on the way, or its work is not counted."""
 
 
 class Renderer:
@@ -186,8 +187,8 @@ class Renderer:
         recipe = recipe_of(job, self._model, prepared.png, clip.timings)
         recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
         # What it took with a second card says little of one.
-        as_planned = clip.plan == plan.name and meeting is None
-        observation = Observation(job.request.shape, clip.timings, plan.sequential) if as_planned else None
+        tells = clip.plan == plan.name and meeting is None and counted(job.request.acceleration)
+        observation = Observation(job.request.shape, clip.timings, plan.sequential) if tells else None
         return Rendered(clip.frames, recipe, observation)
 
     def _foresee_end(self, request: VideoRequest, nearly_free: Callable[[], object]) -> None:
@@ -224,6 +225,7 @@ def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, flo
         card=model.card.name,
         dtype=model.source.dtype,
         kernels=model.source.kernels,
+        scheduler=model.source.scheduler,
         timings_s=timings_s,
         video_id=job.id,
         attempt=job.attempt,

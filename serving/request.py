@@ -10,10 +10,11 @@ import re
 import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
+from serving.scheduling.accelerations import ACCELERATIONS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Choices
 
@@ -29,6 +30,11 @@ EDGE, BLUR = "edge", "blur"
 Priority = Literal["interactive", "batch"]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _listed(value: object) -> object:
+    """Names with commas between them as a list."""
+    return [name for name in map(str.strip, value.split(",")) if name] if isinstance(value, str) else value
 
 
 class VideoParameters(BaseModel):
@@ -56,6 +62,9 @@ class VideoParameters(BaseModel):
     guidance_scale: float | None = Field(None, description="Classifier-free guidance; 1.0 turns it off.")
     negative_prompt: str | None = Field(None, description="What should not appear.")
     seed: int | None = Field(None, description="0 to 2**63 - 1; random where left out, and always reported.")
+    acceleration: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+        None, description="Ways to a clip in less time that change it, a list or with commas between; none by default."
+    )
     format: Format | None = Field(None, description="mp4 (default), webm or gif.")
     priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
     deadline: float | None = Field(None, description="Seconds from now within which the clip is wanted.")
@@ -87,6 +96,8 @@ class VideoRequest(BaseModel):
     metadata: dict[str, str]
     focus: Focus = "auto"
     background: str = EDGE
+    acceleration: tuple[str, ...] = ()
+    """Names of `ACCELERATIONS`, in the order of that table."""
     deadline_s: float | None = None
     """Seconds from acceptance within which the clip is wanted."""
 
@@ -106,7 +117,7 @@ class VideoRequest(BaseModel):
     @property
     def shape(self) -> Shape:
         """What decides the cost."""
-        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided)
+        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided, self.acceleration)
 
 
 def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:
@@ -121,10 +132,10 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         raise ModelNotFound(f"model: {parameters.model!r} is not served here.", param="model")
     preset = _preset(parameters, profile)
     fps = _whole("fps", parameters.fps, profile.fps, preset.fps if preset else None)
-    steps = preset.num_inference_steps if preset else None
     scale = profile.guidance_scale
     guidance = scale.default if parameters.guidance_scale is None else parameters.guidance_scale
     _within("guidance_scale", guidance, scale)
+    acceleration = _acceleration(parameters, profile, guidance)
     if parameters.seed is not None and not 0 <= parameters.seed <= MAX_SEED:
         raise _out_of_range("seed", parameters.seed, "0 to 2**63 - 1")
     if parameters.deadline is not None and parameters.deadline <= 0:
@@ -142,16 +153,24 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         background=background(parameters),
         num_frames=_num_frames(parameters, profile, fps, preset.num_frames if preset else None),
         fps=fps,
-        num_inference_steps=_whole(
-            "num_inference_steps", parameters.num_inference_steps, profile.num_inference_steps, steps
-        ),
+        num_inference_steps=_steps(parameters, profile, preset, acceleration),
         guidance_scale=guidance,
         seed=seed if parameters.seed is None else parameters.seed,
         format=parameters.format or "mp4",
         priority=parameters.priority or "interactive",
         metadata=parameters.metadata or {},
+        acceleration=acceleration,
         deadline_s=parameters.deadline,
     )
+
+
+def reworded(request: VideoRequest, prompt: str) -> VideoRequest:
+    """The same with another prompt, its seed included.
+
+    Raises:
+        InvalidPrompt: the prompt is empty, too long, or not text.
+    """
+    return request.model_copy(update={"prompt": _text("prompt", prompt)})
 
 
 def frame_size(parameters: VideoParameters, profile: ModelProfile, picture: tuple[int, int]) -> tuple[int, int]:
@@ -251,6 +270,22 @@ def _num_frames(parameters: VideoParameters, profile: ModelProfile, fps: int, pr
     return int(frames)
 
 
+def _acceleration(parameters: VideoParameters, profile: ModelProfile, guidance_scale: float) -> tuple[str, ...]:
+    asked, field = parameters.acceleration or [], "acceleration"
+    for name in asked:
+        if name not in profile.accelerations:
+            offered = ", ".join(profile.accelerations) or f"none, {profile.name} offers none"
+            raise _out_of_range(field, name, offered)
+        if asked.count(name) > 1:
+            raise InvalidParameter(f"{field}: {name} given twice.", param=field)
+        row = ACCELERATIONS[name]
+        if excluded := [other for other in row.excludes if other in asked]:
+            raise InvalidParameter(f"{field}: {name} and {excluded[0]} exclude each other.", param=field)
+        if row.needs_guidance and guidance_scale <= 1:
+            raise InvalidParameter(f"{field}: {name} needs a guidance_scale over 1.", param=field)
+    return tuple(name for name in ACCELERATIONS if name in asked)
+
+
 def _negative_prompt(parameters: VideoParameters, profile: ModelProfile) -> str | None:
     if parameters.negative_prompt is None:
         return profile.negative_prompt
@@ -278,6 +313,17 @@ def _whole(field: str, given: int | None, allowed: Range, preset_default: int | 
     value = given if given is not None else preset_default if preset_default is not None else allowed.default
     _within(field, value, allowed)
     return int(value)
+
+
+def _steps(
+    parameters: VideoParameters, profile: ModelProfile, preset: Preset | None, acceleration: tuple[str, ...]
+) -> int:
+    """As asked for; else the preset's or the model's, or what an acceleration makes of them."""
+    allowed = profile.num_inference_steps
+    usual = allowed.default if preset is None else preset.num_inference_steps
+    share = min((ACCELERATIONS[name].steps_share for name in acceleration), default=1.0)
+    fewer = max(int(allowed.low), math.ceil(usual * share))
+    return _whole("num_inference_steps", parameters.num_inference_steps, allowed, fewer)
 
 
 def _within(field: str, value: float, allowed: Range) -> None:

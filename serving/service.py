@@ -1,4 +1,4 @@
-"""The use cases: submit, retrieve, list, cancel, delete, content, readiness. Knows no HTTP and no Ray."""
+"""The use cases: submit, remix, follow, list, cancel, delete, content, readiness. Knows no HTTP and no Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,9 @@ from serving.errors import (
     VideoNotFound,
     VideoNotReady,
 )
+from serving.feed import Feed
 from serving.jobs.job import Job, JobStatus, NewJob, accepted_at
+from serving.jobs.standing import Standing
 from serving.jobs.store import JobStore
 from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
@@ -41,7 +43,8 @@ from serving.prompts.tokens import tokenizer_of
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
 from serving.repetition import fingerprint_of, once
-from serving.request import VideoParameters, VideoRequest, choices, resolve
+from serving.request import VideoParameters, VideoRequest, choices, resolve, reworded
+from serving.roster import Roster, roster
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings
 from serving.storage import Storage
@@ -56,7 +59,7 @@ UNSEEN = Caution(
     message="No picture was sent; a submission looks at it, and may refuse it.",
     suggestion="Send it with the quote too.",
 )
-MEDIA_TYPES = {"thumbnail": "image/jpeg", "recipe": "application/json"}
+MEDIA_TYPES = {"thumbnail": "image/jpeg", "spritesheet": "image/jpeg", "recipe": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class VideoService:
         self._placeable = Placeable(store, pools)
         self._quoter = Quoter(store, settings, pools)
         self._timetable = Timetable(store, settings, pools, self._placeable)
+        self._feed = Feed(store, metrics)
         self.profiles: Mapping[str, ModelProfile] = {pool.profile.name: pool.profile for pool in pools}
 
     async def submit(
@@ -121,6 +125,35 @@ class VideoService:
         mark = partial(fingerprint_of, parameters, picture)
         job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
         return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    async def remix(self, video_id: str, prompt: str, caller: Caller, repetition: Repetition | None = None) -> Job:
+        """Queue a video's picture and parameters again, its seed included, with another prompt.
+
+        Raises:
+            VideoNotFound: the caller has no such video. VideoExpired: its picture is no longer kept.
+            InvalidPrompt, ModelNotFound, DoesNotFit, and what `submit` raises for a repetition or a full queue.
+        """
+
+        async def accept(submission: str | None) -> Job:
+            source = await self.retrieve(video_id, caller)
+            self.profile(source.model)
+            request = reworded(source.request, prompt)
+            also = {"submission": submission, "remixed_from": source.id}
+            return await asyncio.to_thread(self._enqueue_again, source, request, caller, also)
+
+        mark = partial(fingerprint_of, VideoParameters(prompt=prompt), b"remix of " + video_id.encode())
+        job = await once(self._store.submissions, caller.owner, repetition, mark, accept)
+        return await self.retrieve(job, caller) if isinstance(job, str) else job
+
+    def _enqueue_again(self, source: Job, request: VideoRequest, caller: Caller, also: Mapping[str, Any]) -> Job:
+        try:
+            png = b"".join(self._pictures.read(source.picture_key))
+        except FileNotFoundError:
+            message = "The picture of this video is no longer kept; submit it again with POST /v1/videos."
+            raise VideoExpired(message, param="video_id") from None
+        seen = tuple(caution for caution in source.warnings if caution.field == FIELD)
+        prepared = Prepared(png, request.width, request.height, source.source_size, seen)
+        return self._enqueue(request, prepared, caller, also)
 
     async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
         """What `submit` would do with the same request now; nothing is queued or kept.
@@ -215,6 +248,15 @@ class VideoService:
             raise ModelNotFound(f"model: {model[:100]!r} is not served here; served: {served}.", param="model")
         return self.profiles[model]
 
+    def model_named(self, name: str) -> str:
+        """The model of that name, or of that place on the hub.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        found = [pool.profile.name for pool in self._pools if name in (pool.profile.name, pool.model)]
+        return found[0] if found else self.profile(name).name
+
     def _resolved(self, parameters: VideoParameters, profile: ModelProfile) -> VideoRequest:
         if parameters.webhook_url is not None:
             check_url(parameters.webhook_url, self._settings)
@@ -229,7 +271,7 @@ class VideoService:
         _check_id(video_id)
         return _owned(await asyncio.to_thread(self._store.get, video_id), caller)
 
-    async def follow(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
+    async def look_up(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
         """The same, with its place in line, 1 for the next; None once it has left the queue."""
         _check_id(video_id)
         job, position = await asyncio.to_thread(self._store.follow, video_id)
@@ -244,6 +286,51 @@ class VideoService:
     async def eta_s(self, job: Job) -> float | None:
         """Seconds until a card is done with it; None where nobody can tell, and after its end."""
         return await self._timetable.ends_in_s(job)
+
+    async def standing(self, video_id: str, caller: Caller) -> Standing:
+        """Where the caller's video stands now, as far as it changes while it is made.
+
+        Raises:
+            VideoNotFound.
+        """
+        _check_id(video_id)
+        found = (await asyncio.to_thread(self._store.standings, [video_id])).get(video_id)
+        if found is None or found.owner != caller.owner:
+            raise VideoNotFound
+        return found
+
+    def follow(self, standing: Standing) -> AsyncIterator[Standing]:
+        """Where the video stands, from `standing` on whenever that changes, up to its end.
+
+        Raises:
+            ServerOverloaded: too many follow already; at once. VideoNotFound: it was deleted; later.
+        """
+        if not standing.status.ended:
+            self._feed.check_room()
+        return self._feed.follow(standing)
+
+    def check_room_to_follow(self) -> None:
+        """Raises ServerOverloaded where as many follow their videos, or wait for them, as may."""
+        self._feed.check_room()
+
+    async def until_ended(self, video_id: str, caller: Caller) -> Job:
+        """The caller's job once it has ended.
+
+        Raises:
+            VideoNotFound: it was deleted before.
+        """
+        async for _ in self._feed.follow(await self.standing(video_id, caller)):
+            pass
+        return await self.retrieve(video_id, caller)
+
+    def abandon(self, video_id: str) -> None:
+        """Cancel what nobody waits for any more; blocks. A job that has ended, or is gone, is no error."""
+        try:
+            job = self._store.cancel(video_id)
+        except I2VError as error:
+            logger.info("not cancelled: %s", error.message, extra={"job": video_id})
+        else:
+            self._count_cancel(job, JobStatus.QUEUED if job.cancelled else JobStatus.IN_PROGRESS)
 
     async def list_videos(
         self, caller: Caller, *, after: str | None, limit: int, newest_first: bool
@@ -289,7 +376,7 @@ class VideoService:
         logger.info("cancel asked for", extra={"job": job.id, "status": was})
 
     async def content(self, video_id: str, variant: str, caller: Caller) -> Content:
-        """Where the bytes of `variant` (video, thumbnail or recipe) are.
+        """Where the bytes of `variant` (video, thumbnail, spritesheet or recipe) are.
 
         Raises:
             VideoNotReady, VideoFailed, VideoExpired, VideoNotFound, InvalidParameter.
@@ -312,6 +399,10 @@ class VideoService:
             raise VideoExpired from None
         media_type = MEDIA_TYPES.get(variant) or ENCODERS[job.request.format].media_type
         return Content(key, media_type, size, etag=f'"{job.id}.{job.attempt}.{variant}"')
+
+    async def roster(self) -> Roster:
+        """Every pool as it is now, and all that waits."""
+        return await asyncio.to_thread(roster, self._store, self._pools, self._placeable)
 
     async def not_ready(self) -> list[str]:
         """Why the service cannot take work now, one sentence a reason; empty when it can."""

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    public_url: str | None = Field(
+        None, description="Where users reach the API, for URLs in answers; by default, what their request says."
+    )
     model: str = Field(
         AUTO,
         description='Hub name, local folder, "builtin", or "auto": the published model on CUDA, else the built-in one.',
@@ -103,6 +106,9 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(32 * 2**20, ge=2**16, description="Largest request body, bytes.")
     body_timeout_s: float = Field(60.0, gt=0, description="Longest wait for a request's body, seconds.")
+    picture_urls: bool = Field(
+        False, description="Whether pictures are fetched from the public http and https URLs that users name."
+    )
     max_waiting_jobs: int = Field(10_000, ge=1, description="Jobs that may wait; beyond, 503.")
     max_waiting_s: float | None = Field(None, gt=0, description="GPU seconds that may wait; beyond, 503.")
     max_owner_s: float | None = Field(None, gt=0, description="GPU seconds of one owner that may wait; beyond, 429.")
@@ -151,6 +157,13 @@ class Settings(BaseSettings):
             if not secret.get_secret_value().startswith("whsec_") or not 24 <= len(key) <= 64:
                 raise ValueError("use whsec_ and the base64 of 24 to 64 random bytes")
         return secret
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            raise ValueError("use https://host or https://host/path")
+        return url if url is None else url.rstrip("/")
 
     @field_validator("storage_url")
     @classmethod

@@ -64,14 +64,15 @@ class EmulatedPipeline:
     Its clips are as long as asked for, but small: 64 x 64 pixels of a pattern that the seed decides.
     """
 
-    source = Source(EMULATED, revision="none", dtype="none", kernels="none")
+    source = Source(EMULATED, revision="none", dtype="none", kernels="none", scheduler="none")
 
     def __init__(self, profile: ModelProfile, card: CardClass, sleep: Callable[[float], object] = time.sleep) -> None:
         """`profile.cost` says what work there is, and `card` how fast it is done."""
         self._profile = profile
         self._class = card
         self._sleep = sleep
-        self.card = Card(f"emulated {card.name}", int(card.memory_gib * GIB))
+        memory = int(card.memory_gib * GIB)
+        self.card = Card(f"emulated {card.name}", memory, compute_capability=card.compute_capability)
 
     def warm_up(self) -> None:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -25,7 +25,7 @@ class Receiver:
 
     statuses: list[int] = field(default_factory=lambda: [200])
     location: str = "/elsewhere"
-    delay_s: float = 0.0
+    before_answering: Callable[[], object] = lambda: None
     tls: ssl.SSLContext | None = None
     got: list[Received] = field(default_factory=list)
     connections: int = 0
@@ -42,7 +42,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.got.append(Received(self.path, headers, body))
-                time.sleep(receiver.delay_s)
+                receiver.before_answering()
                 status = receiver.statuses[0] if len(receiver.statuses) == 1 else receiver.statuses.pop(0)
                 self.send_response(status)
                 self.send_header("location", receiver.location)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "errors",
     "addresses",
+    "remote_picture",
     "scheduling",
     "metrics",
     "presets",
@@ -55,6 +56,8 @@ ORDER = [
     "sizing",
     "quoting",
     "timetable",
+    "roster",
+    "feed",
     "keyring",
     "rates",
     "repetition",
@@ -67,6 +70,7 @@ ORDER = [
     "key_commands",
     "clip_options",
     "prompt_commands",
+    "overview",
     "cli",
     "testing",
 ]

@@ -13,6 +13,7 @@ from serving.http.app import create_app
 from serving.metrics import TABLE
 from serving.pools import ServedPool
 from serving.presets import BUILTIN, profile_for
+from serving.scheduling.accelerations import ACCELERATIONS
 from serving.service import VideoService
 from serving.settings import PoolSettings, Settings, load_settings
 
@@ -46,6 +47,12 @@ def test_the_metrics_table_is_true() -> None:
     assert table == "\n".join(rows)
 
 
+def test_the_accelerations_table_is_true() -> None:
+    rows = [f"| `{row.name}` | {row.changes} |" for row in ACCELERATIONS.values()]
+    table = README.split("| acceleration | what changes |\n|---|---|\n")[1].split("\n\n")[0]
+    assert table == "\n".join(rows)
+
+
 def test_every_route_is_in_the_readme_and_the_other_way_round(sqlite_store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     async def no_pictures(*_: object) -> None:
         raise AssertionError
@@ -74,6 +81,8 @@ COMMANDS = [
     "serve",
     "generate",
     "quote",
+    "status",
+    "pools",
     "prompts templates",
     "prompts write",
     "prompts lint",

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from serving.engine import kernels
 from serving.engine.blocks import GroupNorm, Sum, added
+from serving.engine.products import Product
 
 
 class Attention:
@@ -19,29 +19,29 @@ class Attention:
 
     def __init__(self, module: Any, *, cross: bool) -> None:
         self.heads = module.heads
-        self.query = module.to_q.weight
         sources = (module.to_k, module.to_v) if cross else (module.to_q, module.to_k, module.to_v)
-        self._joined = _joined([source.weight for source in sources])
-        self.out, self.out_bias = module.to_out[0].weight.t(), module.to_out[0].bias
-
-    def project(self, x: torch.Tensor) -> torch.Tensor:
+        self.project = Product(_joined([source.weight for source in sources]))
         """(..., 3 C) of queries, keys and values; (..., 2 C) of keys and values in cross-attention."""
-        return functional.linear(x, self._joined)
+        self.query = Product(module.to_q.weight)
+        self.out, self.out_bias = Product(module.to_out[0].weight), module.to_out[0].bias
+        # Keys and values of the context are few, and one product a request.
+        self.products = (self.query if cross else self.project, self.out)
 
 
 class FeedForward:
     """Linear, GEGLU, linear, by chunks of tokens: their inner width is eight times the model's."""
 
     def __init__(self, module: Any) -> None:
-        self._into, self._bias = module.net[0].proj.weight, module.net[0].proj.bias
-        self._out, self.out_bias = module.net[2].weight.t(), module.net[2].bias
+        self._into, self._bias = Product(module.net[0].proj.weight), module.net[0].proj.bias
+        self._out, self.out_bias = Product(module.net[2].weight), module.net[2].bias
+        self.products = (self._into, self._out)
 
     def add_to(self, h: torch.Tensor, normed: torch.Tensor) -> None:
         """Add all but the last bias to h; both are (tokens, C)."""
         tokens = TOKENS if h.is_cuda else CPU_TOKENS
         for begin in range(0, len(h), tokens):
-            part = normed[begin : begin + tokens]
-            h[begin : begin + tokens].addmm_(kernels.geglu(part, self._into, self._bias), self._out)
+            inner = self._into.gated(normed[begin : begin + tokens], self._bias)
+            self._out.add_to(h[begin : begin + tokens], inner)
 
 
 TOKENS = 65_536
@@ -69,7 +69,7 @@ class Transformer:
     def __init__(self, module: Any, *, clip: bool) -> None:
         self._norm = GroupNorm(module.norm, clip=clip, silu=False)
         # A convolution of one pixel is a product too.
-        self._into, self._out = module.proj_in.weight.flatten(1), module.proj_out.weight.flatten(1).t()
+        self._into, self._out = Product(module.proj_in.weight.flatten(1)), Product(module.proj_out.weight.flatten(1))
         (block,) = module.transformer_blocks
         self._first = Attention(block.attn1, cross=False)
         self._second = Attention(block.attn2, cross=not clip)
@@ -83,12 +83,19 @@ class Transformer:
         ):
             self._norms.append(LayerNorm(norm, lacks.to(bias.dtype)))
             lacks = lacks + bias.float()
-        self._shift = (module.proj_out.bias.float() + lacks @ self._out.float()).to(self._out.dtype)
+        out = self._out.weight
+        self._shift = (module.proj_out.bias.float() + lacks @ out.t().float()).to(out.dtype)
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """Those of every step."""
+        own = (self._into, self._out)
+        return (*own, *self._first.products, *self._second.products, *self._feed_forward.products)
 
     def _finish(self, h: torch.Tensor, total: torch.Tensor, shift: torch.Tensor | None) -> Sum:
         """From the second attention's result, (tokens, C), to the end; total is what came in, less its shift."""
         self._feed_forward.add_to(h, self._norms[2](h))
-        total.flatten(0, 3).addmm_(h, self._out)
+        self._out.add_to(total.flatten(0, 3), h)
         return Sum(total, shift=added(self._shift, shift))
 
 
@@ -110,15 +117,15 @@ class SpatialTransformer(Transformer):
         """
         batch, frames, height, width, _ = x.value.shape
         heads, halves = self._first.heads, context.shape[0]
-        h = functional.linear(self._norm(x), self._into).flatten(0, 3)
+        h = self._into(self._norm(x)).flatten(0, 3)
         parts = self._first.project(self._norms[0](h)).view(batch * frames, height * width, 3, heads, -1).unbind(2)
-        h.addmm_(kernels.attention(*parts).reshape(h.shape), self._first.out)
-        query = functional.linear(self._norms[1](h), self._second.query).view(batch, frames * height * width, heads, -1)
+        self._first.out.add_to(h, kernels.attention(*parts).reshape(h.shape))
+        query = self._second.query(self._norms[1](h)).view(batch, frames * height * width, heads, -1)
         total = x.value
         if halves > batch:
             query = query.expand(halves, -1, -1, -1)
             h, total = h.repeat(halves, 1), total.repeat(halves, 1, 1, 1, 1)
-        h.addmm_(kernels.attention(query, *context.unbind(2)).reshape(h.shape), self._second.out)
+        self._second.out.add_to(h, kernels.attention(query, *context.unbind(2)).reshape(h.shape))
         return self._finish(h, total, x.shift)
 
 
@@ -134,10 +141,10 @@ class TemporalTransformer(Transformer):
             x: of no more use afterwards.
         """
         batch, frames = x.value.shape[:2]
-        h = functional.linear(self._norm(x), self._into).flatten(0, 3)
+        h = self._into(self._norm(x)).flatten(0, 3)
         for attention, norm in ((self._first, self._norms[0]), (self._second, self._norms[1])):
             qkv = attention.project(norm(h)).view(batch, frames, -1, 3 * h.shape[-1])
-            h.addmm_(kernels.frame_attention(qkv, attention.heads).view(h.shape), attention.out)
+            attention.out.add_to(h, kernels.frame_attention(qkv, attention.heads).view(h.shape))
         return self._finish(h, x.value, x.shift)
 
 

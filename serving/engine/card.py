@@ -33,7 +33,8 @@ def describe(device: torch.device) -> Card:
     """The card at `device`; on a CPU the processor and the machine's memory."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return Card(properties.name, properties.total_memory)
+        capability = properties.major + properties.minor / 10
+        return Card(properties.name, properties.total_memory, compute_capability=capability)
     return Card(platform.processor() or platform.machine(), psutil.virtual_memory().total, own_memory=False)
 
 

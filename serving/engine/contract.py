@@ -32,6 +32,8 @@ class Card:
     memory_bytes: int
     own_memory: bool = True
     """False where the memory is the machine's, which is no limit here."""
+    compute_capability: float = 0.0
+    """As NVIDIA counts; 0 of a CPU."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Source:
     dtype: str
     kernels: str
     """Which implementation of the UNet's kernels runs: "triton" or "torch"."""
+    scheduler: str
+    """The class of the model's own."""
 
 
 @dataclass(frozen=True)

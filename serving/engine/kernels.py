@@ -98,7 +98,19 @@ def geglu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Te
         else:
             fast = kernels.geglu(functional.linear(x, weight), bias)
         return fast
-    value, gate = functional.linear(x, weight, bias).chunk(2, dim=-1)
+    return _gated(functional.linear(x, weight, bias))
+
+
+def gate(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(n, D) from a product (n, 2 D) and a bias (2 D,): the end of `geglu`."""
+    if kernels := _fast(x):
+        fast: torch.Tensor = kernels.geglu(x, bias)
+        return fast
+    return _gated(x + bias)
+
+
+def _gated(x: torch.Tensor) -> torch.Tensor:
+    value, gate = x.chunk(2, dim=-1)
     return value * functional.gelu(gate)
 
 
@@ -143,6 +155,48 @@ def frame_attention(qkv: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 _MOST_BATCHES = 65_535
+
+
+def float8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows (n, K) in 8-bit floats (e4m3), and the scale of each, (n, 1) float32, which makes its largest value 448."""
+    x = x.contiguous()
+    if kernels := _fast(x):
+        fast: tuple[torch.Tensor, torch.Tensor] = kernels.float8(x, E4M3, LEAST_SCALED)
+        return fast
+    scale = x.float().abs().amax(1, keepdim=True).clamp(min=LEAST_SCALED) / torch.finfo(E4M3).max
+    return (x.float() / scale).to(E4M3), scale
+
+
+E4M3 = torch.float8_e4m3fn
+LEAST_SCALED = 1e-12  # a row of zeros has a scale too
+
+
+def float8_product(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """(n, N) from x, (n, K), and a weight (N, K) as `float8` gives it."""
+    rounded, own = float8(x)
+    if not x.is_cuda:
+        # The same numbers: their products are exact in float32.
+        return functional.linear(rounded.float() * own, weight.float() * scale).to(x.dtype)
+    out = torch._scaled_mm(
+        rounded,
+        weight.t(),
+        scale_a=own,
+        scale_b=scale.t(),
+        out_dtype=_product_dtype(x.device, x.dtype),
+        use_fast_accum=True,
+    )
+    return out.to(x.dtype)
+
+
+@cache
+def _product_dtype(device: torch.device, wanted: torch.dtype) -> torch.dtype:
+    """What `torch._scaled_mm` gives with a scale for each row: on some cards, and by some releases, only bfloat16."""
+    x, scale = torch.zeros(16, 16, device=device).to(E4M3), torch.ones(16, 1, device=device)
+    try:
+        torch._scaled_mm(x, x.t(), scale_a=scale, scale_b=scale.t(), out_dtype=wanted, use_fast_accum=True)
+    except (RuntimeError, ValueError):
+        return torch.bfloat16
+    return wanted
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ from serving.engine.link import Link, LinkLost, Meeting, connect
 from serving.engine.replay import Replay
 from serving.engine.sampler import Predict
 from serving.engine.unet import Prepared
+from serving.scheduling.accelerations import EXACT, Step
 
 logger = logging.getLogger(__name__)
 LATE_S = 5.0
@@ -59,7 +60,7 @@ class Partner:
             self._link = None
 
     def predictor(self, replay: Replay, conditioning: Conditioning, should_stop: ShouldStop) -> Predict:
-        """Both halves of a guided request, one of them from the other card for as long as it is there.
+        """Both halves of a guided request without accelerations, one from the other card for as long as it is there.
 
         Args:
             should_stop: asked while the other half is waited for; the prediction then raises Cancelled.
@@ -70,7 +71,7 @@ class Partner:
         self._send(_packed(other))
         first = True
 
-        def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        def predict(latents: torch.Tensor, timestep: torch.Tensor, step: Step = EXACT) -> torch.Tensor:
             nonlocal first
             was, first = first, False
             self._send(_saved(latents=latents, timestep=timestep))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,9 @@ from serving.engine.replay import Replay
 from serving.engine.residence import Residence
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
-from serving.errors import InsufficientGpuMemory
+from serving.errors import DoesNotFit, InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
+from serving.scheduling.accelerations import lacking, steps
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
@@ -84,7 +86,8 @@ class Pipeline:
     @property
     def source(self) -> Source:
         dtype = str(self.modules.unet.dtype).removeprefix("torch.")
-        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device))
+        scheduler = type(self.modules.scheduler).__name__
+        return Source(self.weights.name, self.weights.revision, dtype, kernels.path(self.device), scheduler)
 
     def warm_up(self) -> None:
         """Run one step of the shortest, smallest legal clip, so that the first job does not pay for first use."""
@@ -135,16 +138,20 @@ class Pipeline:
 
         Raises:
             Cancelled: `should_stop` said so.
+            DoesNotFit: the card cannot do one of the request's accelerations.
             InsufficientGpuMemory: the card ran out of memory by every plan; it is freed for the next request.
             GenerationFailed: the frames are not finite.
         """
+        if beyond := lacking(request.acceleration, self.card.compute_capability):
+            have = f"this {self.card.name} has {self.card.compute_capability:g}"
+            raise DoesNotFit(f"acceleration: {beyond}; {have}.", param="acceleration")
         should_stop = should_stop or _never
         reading = picture if isinstance(picture, Reading) else self.read(picture, request)
         self._leave_room(plan, request)
         attempts = [plan, *smaller_plans(plan, request.guided)]
         if self.replay.held_bytes:
             attempts.insert(0, plan)
-        with partner.met(meeting if request.guided else None, self.source) as second:
+        with partner.met(meeting if request.guided and not request.acceleration else None, self.source) as second:
             for attempt in attempts:
                 try:
                     denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second)
@@ -196,6 +203,7 @@ class Pipeline:
         self._leave_room(plan, request)
         try:
             self._offload(plan)
+            self.replay.use_float8(False)
             card.start_peak(self.device)
             return partner.assist(
                 self.replay, link, self.source, on_half=on_half or _ignore, should_stop=should_stop or _never
@@ -237,6 +245,7 @@ class Pipeline:
         self._residence.bring(*self.encoders.wanted(reading.tokens, reading.sight))
         conditioning = condition(self.encoders, reading, request)
         self._offload(plan)
+        self.replay.use_float8("fp8" in request.acceleration)
         conditioned = self._now()
         if second is None:
             predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
@@ -245,12 +254,13 @@ class Pipeline:
         latents = sampler.denoise(
             predict,
             conditioning.noise,
-            self.modules.scheduler,
+            sampler.scheduler_for(self.modules.scheduler, request.acceleration),
             num_inference_steps=request.num_inference_steps,
             guidance_scale=request.guidance_scale,
             generator=reading.generator.clone_state(),
             on_step=on_step,
             should_stop=should_stop,
+            steps=partial(steps, names=request.acceleration),
         )
         timings = {"condition": conditioned - started, "denoise": self._now() - conditioned}
         return _Denoised(latents, timings, 0 if second is None else second.steps)

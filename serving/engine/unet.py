@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from serving.engine.blocks import (
     upsample,
 )
 from serving.engine.conditioning import Conditioning
+from serving.engine.products import Product
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class UNet:
             module: diffusers.I2VGenXLUNet on its device in its dtype, evaluating. Its weights are laid out anew.
         """
         self.module = module
+        self.float8 = False
+        """Whether the transformers' large products are of 8-bit floats."""
         self._time_weights: list[Any] = []
         self._conv_in = Conv(module.conv_in)
         self._transformer_in = TemporalTransformer(module.transformer_in)
@@ -81,6 +85,20 @@ class UNet:
     @property
     def device(self) -> torch.device:
         return self._time_weight.device
+
+    @torch.inference_mode()
+    def use_float8(self, wanted: bool) -> None:
+        """Have the transformers' large products be of 8-bit floats, which hold memory of their own, or exact."""
+        if wanted == self.float8:
+            return
+        try:
+            for product in self._products():
+                product.use_float8(wanted)
+            self.float8 = wanted
+        finally:
+            if wanted and not self.float8:  # the memory ran out on the way
+                for product in self._products():
+                    product.use_float8(False)
 
     @torch.inference_mode()
     def prepare(self, conditioning: Conditioning) -> Prepared:
@@ -101,34 +119,78 @@ class UNet:
             contexts=tuple(spatial.keys_and_values(context) for spatial in self._spatials()),
         )
 
-    def __call__(self, latents: torch.Tensor, timestep: torch.Tensor, prepared: Prepared) -> torch.Tensor:
+    def __call__(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        prepared: Prepared,
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(B, C, F, h, w): one prediction a half.
 
         Args:
             latents: (1, C, F, h, w).
             timestep: one number.
+            features: what `keeping` gave at an earlier step. They stand for all but the outermost level, which makes
+                the prediction another one.
         """
-        times = self._times(timestep, prepared)
-        contexts = iter(prepared.contexts)
+        times, contexts = self._times(timestep, prepared), iter(prepared.contexts)
+        skips = self._enter(latents, prepared, times, contexts)
+        if features is None:
+            h = self._inner(skips, times, contexts)
+        else:
+            own = sum(layer.spatial is not None for layer in self._up[-1].layers)
+            contexts = iter(prepared.contexts[len(prepared.contexts) - own :])
+            h = Sum(features, shift=self._up[-2].shift)
+        return self._leave(h, skips, times, contexts)
+
+    def keeping(
+        self, latents: torch.Tensor, timestep: torch.Tensor, prepared: Prepared
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The prediction, and what enters the outermost level on the way up: (B, F, H, W, C)."""
+        times, contexts = self._times(timestep, prepared), iter(prepared.contexts)
+        skips = self._enter(latents, prepared, times, contexts)
+        h = self._inner(skips, times, contexts)
+        features = h.value
+        return self._leave(h, skips, times, contexts), features
+
+    def _enter(
+        self, latents: torch.Tensor, prepared: Prepared, times: torch.Tensor, contexts: Iterator[torch.Tensor]
+    ) -> list[Sum]:
+        """The outermost level on the way down."""
         x = torch.cat([latents.permute(0, 2, 3, 4, 1), prepared.picture], dim=-1)
-        h = self._transformer_in(Sum(self._conv_in(x), shift=self._conv_in.bias))
-        skips = [h]
-        for level in self._down:
-            for layer in level.layers:
+        skips = [self._transformer_in(Sum(self._conv_in(x), shift=self._conv_in.bias))]
+        for layer in self._down[0].layers:
+            skips.append(layer(skips[-1], times, contexts))
+        return skips
+
+    def _inner(self, skips: list[Sum], times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> Sum:
+        """All other levels, and the way back to the outermost one's size."""
+        h, outermost = skips[-1], len(skips)
+        for level, following in pairwise(self._down):
+            assert level.resample is not None
+            h = Sum(level.resample(h.total()), shift=level.shift)
+            skips.append(h)
+            for layer in following.layers:
                 h = layer(h, times, contexts)
-                skips.append(h)
-            if level.resample is not None:
-                h = Sum(level.resample(h.total()), shift=level.resample.bias)
                 skips.append(h)
         for layer in self._mid:
             h = layer(h, times, contexts)
-        for level in self._up:
+        for level in self._up[:-1]:
             for layer in level.layers:
                 h.join(skips.pop())
                 h = layer(h, times, contexts)
-            if level.resample is not None:
-                _, _, height, width, _ = skips[-1].value.shape
-                h = Sum(level.resample(upsample(h.total(), height, width)), shift=level.resample.bias)
+            assert level.resample is not None
+            _, _, height, width, _ = skips[-1].value.shape
+            h = Sum(level.resample(upsample(h.total(), height, width)), shift=level.shift)
+        assert len(skips) == outermost
+        return h
+
+    def _leave(self, h: Sum, skips: list[Sum], times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> torch.Tensor:
+        """The outermost level on the way up."""
+        for layer in self._up[-1].layers:
+            h.join(skips.pop())
+            h = layer(h, times, contexts)
         out: torch.Tensor = self._conv_out(self._norm_out(h)) + self._conv_out.bias
         return out.permute(0, 4, 1, 2, 3)
 
@@ -153,15 +215,20 @@ class UNet:
         temporal = [TemporalTransformer(attention) for attention in block.temp_attentions]
         yield from zip(resnets, convs, [*spatial, None], [*temporal, None], strict=True)
 
+    def _layers(self) -> Iterator[Layer]:
+        yield from (layer for level in self._down for layer in level.layers)
+        yield from self._mid
+        yield from (layer for level in self._up for layer in level.layers)
+
     def _spatials(self) -> Iterator[SpatialTransformer]:
-        layers = [
-            *(layer for level in self._down for layer in level.layers),
-            *self._mid,
-            *(layer for level in self._up for layer in level.layers),
-        ]
-        for layer in layers:
-            if layer.spatial is not None:
-                yield layer.spatial
+        yield from (layer.spatial for layer in self._layers() if layer.spatial is not None)
+
+    def _products(self) -> Iterator[Product]:
+        yield from self._transformer_in.products
+        for layer in self._layers():
+            for transformer in (layer.spatial, layer.temporal):
+                if transformer is not None:
+                    yield from transformer.products
 
 
 class Layer:
@@ -174,12 +241,12 @@ class Layer:
         spatial: SpatialTransformer | None,
         temporal: TemporalTransformer | None,
     ) -> None:
-        self._resnet, self._conv, self.spatial, self._temporal = resnet, conv, spatial, temporal
+        self._resnet, self._conv, self.spatial, self.temporal = resnet, conv, spatial, temporal
 
     def __call__(self, x: Sum, times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> Sum:
         x = self._conv(self._resnet(x, times))
-        if self.spatial is not None and self._temporal is not None:
-            x = self._temporal(self.spatial(x, next(contexts)))
+        if self.spatial is not None and self.temporal is not None:
+            x = self.temporal(self.spatial(x, next(contexts)))
         return x
 
 
@@ -199,6 +266,7 @@ class Level:
         ]
         resamplers = getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None)
         self.resample = None if resamplers is None else Conv(resamplers[0].conv)
+        self.shift = None if self.resample is None else self.resample.bias
 
 
 MOST_SEQUENCES = 16_384

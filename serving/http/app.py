@@ -13,10 +13,14 @@ from serving.http.auth import Guard
 from serving.http.catalog import catalog_router
 from serving.http.exposition import Expose, exposition_router, nothing_exposed
 from serving.http.health import health_router
+from serving.http.hugging_face import hugging_face_router
 from serving.http.measurement import Measured
+from serving.http.pools import pools_router
+from serving.http.predict import predict_router
 from serving.http.prompts import prompts_router
 from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
+from serving.remote_picture import RemotePictures
 from serving.service import VideoService
 from serving.settings import Settings
 
@@ -46,8 +50,15 @@ def create_app(
     app.include_router(health_router(service))
     app.include_router(exposition_router(expose))
     guarded = [Depends(Guard(service.keyring))]
-    app.include_router(videos_router(service, settings), dependencies=guarded)
-    app.include_router(catalog_router(service), dependencies=guarded)
-    app.include_router(prompts_router(service), dependencies=guarded)
+    fetch = RemotePictures().fetch if settings.picture_urls else None
+    for router in (
+        videos_router(service, settings, fetch),
+        predict_router(service, settings, fetch),
+        hugging_face_router(service, settings, fetch),
+        catalog_router(service),
+        pools_router(service),
+        prompts_router(service),
+    ):
+        app.include_router(router, dependencies=guarded)
     app.add_middleware(Measured, metrics=metrics)
     return errors.RequestId(app) if request_ids else app

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import I2VError, InvalidParameter, MethodNotAllowed, NotFound
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 REQUEST_ID = "x-request-id"
 ERROR_CODE = "i2v.error_code"
 """Where the ASGI scope of a refused request holds the error's code."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _TYPES = {401: "authentication_error", 404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
 
 
@@ -95,7 +97,7 @@ def install(app: FastAPI) -> None:
             return error_response(NotFound(f"There is nothing at {path[:200]}."))
         if error.status_code == 405:
             message = f"{path[:200]} does not take {request.method}."
-            return error_response(MethodNotAllowed(message), dict(error.headers or {}))
+            return error_response(MethodNotAllowed(message), {"allow": ", ".join(_methods(request))})
         other = I2VError(str(error.detail))
         other.status = error.status_code
         return error_response(other, dict(error.headers or {}))
@@ -111,6 +113,13 @@ def install(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> Response:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=_about(request))
         return error_response(I2VError("The service failed on this request; its log says more."))
+
+
+def _methods(request: Request) -> list[str]:
+    """All that the address takes; the router would name those of the first route that has it."""
+    scopes = {method: {**request.scope, "method": method} for method in METHODS}
+    routes = request.app.routes
+    return [name for name, scope in scopes.items() if any(one.matches(scope)[0] is Match.FULL for one in routes)]
 
 
 def _about(request: Request) -> dict[str, str | None]:

@@ -7,11 +7,8 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import I2VError
-from serving.http.errors import ERROR_CODE
+from serving.http.errors import ERROR_CODE, METHODS
 from serving.metrics import HTTP_SECONDS, REFUSALS, Metrics
-
-# Anyone can invent a method; a label must not grow by it.
-METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Measured:
@@ -46,6 +43,7 @@ class Measured:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
+        # Anyone can invent a method; a label must not grow by it.
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.observe(HTTP_SECONDS, seconds, route=route, method=method, status=f"{status // 100}xx")
         if ERROR_CODE in scope:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from serving.cautions import Caution
 from serving.jobs.job import Job, JobStatus
+from serving.jobs.standing import Standing
 from serving.presets import ModelProfile
 from serving.prompts.tuning import Hint, hints
 
@@ -54,6 +56,22 @@ class Video(BaseModel):
     metadata: dict[str, str]
 
 
+class VideoEvent(BaseModel):
+    """What changes about a video while it is made: the data of each event."""
+
+    id: str
+    object: str = "video.event"
+    status: JobStatus
+    progress: int
+    stage: str | None
+    step: int
+    steps: int
+    queue_position: int | None
+    eta_s: float | None
+    attempt: int
+    error: VideoError | None
+
+
 class VideoList(BaseModel):
     """One page of videos."""
 
@@ -84,9 +102,6 @@ def video(
     """
     request = job.request
     result = job.result or {}
-    error = None
-    if job.status == JobStatus.FAILED:
-        error = VideoError(code=job.error_code or "server_error", message=job.error_message or "")
     return Video(
         id=job.id,
         model=job.model,
@@ -99,7 +114,7 @@ def video(
         seconds=f"{request.duration_s:g}",
         prompt=request.prompt,
         remixed_from_video_id=job.remixed_from,
-        error=error,
+        error=_error(job),
         stage=job.stage,
         step=job.step,
         steps=job.steps,
@@ -113,6 +128,35 @@ def video(
         hints=list(hints(request, profile)) if profile is not None and job.status == JobStatus.COMPLETED else [],
         metadata=request.metadata,
     )
+
+
+def video_event(standing: Standing) -> VideoEvent:
+    return VideoEvent(
+        id=standing.id,
+        status=standing.status,
+        progress=standing.progress,
+        stage=standing.stage,
+        step=standing.step,
+        steps=standing.steps,
+        queue_position=standing.queue_position,
+        eta_s=_left_s(standing),
+        attempt=standing.attempt,
+        error=_error(standing),
+    )
+
+
+def _error(job: Job | Standing) -> VideoError | None:
+    if job.status != JobStatus.FAILED:
+        return None
+    return VideoError(code=job.error_code or "server_error", message=job.error_message or "")
+
+
+def _left_s(standing: Standing) -> float | None:
+    """Seconds a running job still needs, by its own pace; None before it has one, and after the end."""
+    if standing.status != JobStatus.IN_PROGRESS or standing.started_at is None or standing.progress < 5:
+        return None
+    elapsed = max(0.0, time.time() - standing.started_at)
+    return round(elapsed * (100 - standing.progress) / standing.progress, 1)
 
 
 def poll_after_ms(job: Job, queue_position: int | None, eta_s: float | None) -> int:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,7 +16,6 @@ from starlette.types import Message
 
 from serving.errors import (
     AmbiguousImage,
-    InvalidDataUrl,
     InvalidParameter,
     InvalidPrompt,
     InvalidRequest,
@@ -25,51 +23,98 @@ from serving.errors import (
     RequestTimedOut,
     RequestTooLarge,
     UnsupportedContentType,
-    UrlNotAllowed,
 )
+from serving.http.references import picture_of
+from serving.remote_picture import FIELD as PICTURE
+from serving.remote_picture import Fetch
 from serving.request import METADATA_ENTRIES, VideoParameters
 
-PICTURE = "input_reference"
+LIST = "acceleration"
+"""The field that may be a list; in a multipart body clients such as OpenAI's send NAME[] for each of its items."""
 MAX_FIELDS = len(VideoParameters.model_fields) + METADATA_ENTRIES + 8
 
 
-async def read_submission(request: Request, *, max_bytes: int, timeout_s: float) -> tuple[VideoParameters, bytes]:
+async def read_submission(
+    request: Request, *, max_bytes: int, timeout_s: float, fetch: Fetch | None = None
+) -> tuple[VideoParameters, bytes]:
     """The parameters and the picture of one submission.
 
     Raises:
         MissingImage: there is no picture.
         Whatever `read_parameters` raises.
     """
-    parameters, picture = await read_parameters(request, max_bytes=max_bytes, timeout_s=timeout_s)
+    parameters, picture = await read_parameters(request, max_bytes=max_bytes, timeout_s=timeout_s, fetch=fetch)
     if picture is None:
         raise MissingImage(param=PICTURE)
     return parameters, picture
 
 
+async def read_prompt(request: Request, *, max_bytes: int, timeout_s: float) -> str:
+    """The new prompt of a remix.
+
+    Raises:
+        InvalidRequest: there is more than the prompt. And whatever `read_parameters` raises.
+    """
+    parameters, picture = await _read(request, max_bytes, timeout_s)
+    more = sorted(parameters.model_fields_set - {"prompt"}) + [PICTURE] * (picture is not None)
+    if more:
+        raise InvalidRequest(f"{more[0]}: a remix takes another prompt, and the rest as it was.", param=more[0])
+    return parameters.prompt
+
+
 async def read_parameters(
-    request: Request, *, max_bytes: int, timeout_s: float
+    request: Request, *, max_bytes: int, timeout_s: float, fetch: Fetch | None = None
 ) -> tuple[VideoParameters, bytes | None]:
     """The parameters, and the picture where there is one.
 
+    Args:
+        fetch: gets pictures by their web addresses; without it those are refused.
+
     Raises:
         InvalidRequest, InvalidPrompt, InvalidParameter, UnsupportedContentType, RequestTooLarge, RequestTimedOut,
-        AmbiguousImage, InvalidDataUrl, UrlNotAllowed: naming the field at fault.
+        AmbiguousImage, InvalidDataUrl, UrlNotAllowed, ImageFetchFailed: naming the field at fault.
     """
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    limited = Request(request.scope, _limited(request, max_bytes))
+    parameters, picture = await _read(request, max_bytes, timeout_s)
+    return parameters, await picture_of(picture, fetch) if isinstance(picture, str) else picture
+
+
+async def read_body(request: Request, *, max_bytes: int, timeout_s: float) -> bytes:
+    """
+    Raises:
+        RequestTooLarge, RequestTimedOut.
+    """
+    async with _arriving(request, max_bytes, timeout_s) as limited:
+        return await limited.body()
+
+
+async def _read(request: Request, max_bytes: int, timeout_s: float) -> tuple[VideoParameters, bytes | str | None]:
+    """The picture's bytes, or what refers to it."""
+    kind = content_kind(request)
+    async with _arriving(request, max_bytes, timeout_s) as limited:
+        if kind == "multipart/form-data":
+            return await _from_multipart(limited, max_bytes)
+        if kind == "application/json":
+            return _from_json(await limited.body())
+    raise UnsupportedContentType(
+        f"content-type {kind[:100] or 'is missing'}; send multipart/form-data or application/json."
+    )
+
+
+def content_kind(request: Request) -> str:
+    """The content type without its parameters; empty where there is none."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+@asynccontextmanager
+async def _arriving(request: Request, max_bytes: int, timeout_s: float) -> AsyncIterator[Request]:
+    """`request` with a bound on its body, within which it has to be read."""
     try:
         async with asyncio.timeout(timeout_s):
-            if kind == "multipart/form-data":
-                return await _from_multipart(limited, max_bytes)
-            if kind == "application/json":
-                return _from_json(await limited.body())
+            yield Request(request.scope, _limited(request, max_bytes))
     except TimeoutError:
         raise RequestTimedOut(f"The body did not arrive within {timeout_s:g} s.") from None
     except ClientDisconnect:
         raise RequestTimedOut("The client went away before all of the body was here.") from None
-    raise UnsupportedContentType(
-        f"content-type {kind[:100] or 'is missing'}; send multipart/form-data or application/json."
-    )
 
 
 def _limited(request: Request, max_bytes: int) -> Callable[[], Any]:
@@ -90,7 +135,7 @@ def _limited(request: Request, max_bytes: int) -> Callable[[], Any]:
     return receive
 
 
-async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParameters, bytes | None]:
+async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParameters, bytes | str | None]:
     try:
         form = await request.form(max_files=8, max_fields=MAX_FIELDS, max_part_size=max_bytes)
     except HTTPException as error:
@@ -99,30 +144,44 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         raise InvalidRequest("The multipart body cannot be read by the charset it names; use UTF-8.") from None
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    pictures: list[bytes] = []
+    listed: list[str] = []
+    pictures: list[bytes | str] = []
     for name, value in form.multi_items():
         if name == PICTURE and isinstance(value, UploadFile):
             pictures.append(await value.read())
         elif isinstance(value, UploadFile):
             raise InvalidRequest(f"{name[:100]}: is not a file field; the picture is {PICTURE}.", param=name)
         elif name in (PICTURE, f"{PICTURE}[image_url]"):
-            pictures.append(_from_url(value))
+            pictures.append(value)
         elif name.startswith("metadata[") and name.endswith("]"):
             _add(metadata, name[len("metadata[") : -1], value)
+        elif name == f"{LIST}[]":
+            listed.append(value)
         else:
             _add(values, name, value)
     if metadata:
         _add(values, "metadata", metadata)
-    return _parameters(values, strict=False), _only(pictures)
+    if listed:
+        _add(values, LIST, listed)
+    return video_parameters(values, strict=False), _only(pictures)
 
 
-def _from_json(body: bytes) -> tuple[VideoParameters, bytes | None]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """
+    Raises:
+        InvalidRequest: it is no JSON object, or a name is in it twice.
+    """
     try:
         values = json.loads(body, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"The body is not JSON: {error}") from None
     if not isinstance(values, dict):
         raise InvalidRequest("The body is not a JSON object.")
+    return values
+
+
+def _from_json(body: bytes) -> tuple[VideoParameters, bytes | str | None]:
+    values = json_object(body)
     reference = values.pop(PICTURE, None)
     if isinstance(reference, dict):
         unknown = sorted(set(reference) - {"image_url"})
@@ -130,14 +189,20 @@ def _from_json(body: bytes) -> tuple[VideoParameters, bytes | None]:
             raise InvalidRequest(f"{PICTURE}[{unknown[0][:100]}]: unknown field.", param=PICTURE)
         reference = reference.get("image_url")
     if reference is not None and not isinstance(reference, str):
-        raise InvalidRequest(f"{PICTURE}: give a data URL, or {{image_url: a data URL}}.", param=PICTURE)
+        raise InvalidRequest(f"{PICTURE}: give a data URL, or {{image_url: a URL}}.", param=PICTURE)
     if isinstance(values.get("seconds"), str):  # a string in the OpenAI contract
         values["seconds"] = _number("seconds", values["seconds"])
-    parameters = _parameters(values, strict=True)
-    return parameters, _only([] if reference is None else [_from_url(reference)])
+    return video_parameters(values, strict=True), reference
 
 
-def _parameters(values: dict[str, Any], *, strict: bool) -> VideoParameters:
+def video_parameters(values: dict[str, Any], *, strict: bool) -> VideoParameters:
+    """
+    Args:
+        strict: whether a number must not come as text, nor a whole one as 8.0.
+
+    Raises:
+        InvalidRequest, InvalidPrompt, InvalidParameter: naming the first field at fault.
+    """
     for name, value in values.items():
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -159,19 +224,7 @@ def _parameters(values: dict[str, Any], *, strict: bool) -> VideoParameters:
     raise InvalidRequest(f"{field}: {given} given; {first['msg'].lower()}.", param=field)
 
 
-def _from_url(url: str) -> bytes:
-    if not url.startswith("data:"):
-        raise UrlNotAllowed(param=PICTURE)
-    header, comma, payload = url.partition(",")
-    if not comma or not header.endswith(";base64"):
-        raise InvalidDataUrl(f"{PICTURE}: a data URL is data:image/png;base64,...", param=PICTURE)
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidDataUrl(f"{PICTURE}: the data URL's base64 is damaged.", param=PICTURE) from None
-
-
-def _only(pictures: list[bytes]) -> bytes | None:
+def _only(pictures: list[bytes | str]) -> bytes | str | None:
     if len(pictures) > 1:
         raise AmbiguousImage(f"{PICTURE}: {len(pictures)} pictures given; one is allowed.", param=PICTURE)
     return pictures[0] if pictures else None

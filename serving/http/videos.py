@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
+from serving.http import events
 from serving.http.auth import Asking
 from serving.http.content import content_response
 from serving.http.objects import DeletedVideo, Video, VideoList, poll_after_ms, video
 from serving.http.quotes import VideoQuote, video_quote
 from serving.http.repetition import repetition_of
-from serving.http.submission import PICTURE, read_parameters, read_submission
+from serving.http.submission import read_parameters, read_prompt, read_submission
 from serving.jobs.job import Job
-from serving.request import VideoParameters
+from serving.remote_picture import FIELD as PICTURE
+from serving.remote_picture import Fetch
+from serving.request import MAX_PROMPT_CHARACTERS, VideoParameters
 from serving.service import VideoService
 from serving.settings import Settings
 
 POLL_AFTER = "openai-poll-after-ms"
+Variant = Literal["video", "thumbnail", "spritesheet", "recipe"]
 
 
-def videos_router(service: VideoService, settings: Settings) -> APIRouter:
+def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None) -> APIRouter:
+    """`fetch` gets pictures by their web addresses; without it those are refused."""
     router = APIRouter(prefix="/v1/videos", tags=["videos"])
+    limits: dict[str, Any] = {"max_bytes": settings.max_upload_bytes, "timeout_s": settings.body_timeout_s}
 
     async def answer(job: Job, queue_position: int | None, response: Response) -> Video:
         eta_s = await service.eta_s(job)
@@ -31,10 +37,20 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:
         repetition = repetition_of(request.headers)
-        parameters, picture = await read_submission(
-            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
-        )
+        parameters, picture = await read_submission(request, **limits, fetch=fetch)
         job = await service.submit(parameters, picture, caller, repetition)
+        return await answer(job, await service.queue_position(job), response)
+
+    @router.post(
+        "/{video_id}/remix",
+        openapi_extra={"requestBody": _remix_schema()},
+        summary="The same picture and parameters with another prompt",
+    )
+    async def remix(request: Request, video_id: str, response: Response, caller: Asking) -> Video:
+        """The seed stays too. The video may have failed or expired; its picture is kept as long as its record."""
+        repetition = repetition_of(request.headers)
+        prompt = await read_prompt(request, **limits)
+        job = await service.remix(video_id, prompt, caller, repetition)
         return await answer(job, await service.queue_position(job), response)
 
     @router.post(
@@ -48,9 +64,7 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
         A request that could never be taken is refused as by a submission; one that the full queue would refuse just
         now is answered, with `admitted` false.
         """
-        parameters, picture = await read_parameters(
-            request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s
-        )
+        parameters, picture = await read_parameters(request, **limits, fetch=fetch)
         return video_quote(await service.quote(parameters, picture, caller))
 
     @router.get("", summary="List videos")
@@ -67,7 +81,7 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
     @router.get("/{video_id}", summary="Follow a video")
     async def retrieve(video_id: str, response: Response, caller: Asking) -> Video:
-        return await answer(*await service.follow(video_id, caller), response)
+        return await answer(*await service.look_up(video_id, caller), response)
 
     @router.delete("/{video_id}", summary="Delete a video; a running one is cancelled first")
     async def delete(video_id: str, caller: Asking) -> DeletedVideo:
@@ -78,9 +92,19 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
         job = await service.cancel(video_id, caller)
         return await answer(job, await service.queue_position(job), response)
 
+    @router.get(
+        "/{video_id}/events",
+        response_class=Response,
+        responses=events.RESPONSES,
+        summary="Follow a video as server-sent events",
+    )
+    async def follow(video_id: str, caller: Asking, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+        standing = await service.standing(video_id, caller)
+        return events.events_response(standing, service.follow(standing), last_event_id)
+
     @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
-    async def content(request: Request, video_id: str, caller: Asking, variant: str = "video") -> Response:
+    async def content(request: Request, video_id: str, caller: Asking, variant: Variant = "video") -> Response:
         found = await service.content(video_id, variant, caller)
         return await content_response(request, found, service.outputs)
 
@@ -89,12 +113,44 @@ def videos_router(service: VideoService, settings: Settings) -> APIRouter:
 
 def _submission_schema(*, picture_required: bool = True) -> dict[str, Any]:
     schema = VideoParameters.model_json_schema()
+    fields = schema["properties"] | {"prompt": _prompt_schema()}
     required = [*schema["required"], *([PICTURE] if picture_required else [])]
 
-    def with_picture(picture: dict[str, str]) -> dict[str, Any]:
-        return {"schema": schema | {"properties": schema["properties"] | {PICTURE: picture}, "required": required}}
+    def body(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return {"schema": schema | {"properties": properties, "required": required} | more}
 
     file = {"type": "string", "format": "binary", "description": "The still, a file; or a data URL."}
     data_url = {"type": "string", "description": "The still as a data URL: data:image/png;base64,..."}
-    content = {"multipart/form-data": with_picture(file), "application/json": with_picture(data_url)}
-    return {"required": True, "content": content}
+    # A form has no null, and each of its fields is one value.
+    form = {name: _without_null(field) for name, field in fields.items() if name != "metadata"} | {PICTURE: file}
+    notes = {"^metadata\\[[^\\]]+\\]$": {"type": "string"}}
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": body(form, patternProperties=notes),
+            "application/json": body(fields | {PICTURE: data_url}),
+        },
+    }
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    kinds: list[dict[str, Any]] = [kind for kind in field.get("anyOf", []) if kind != {"type": "null"}]
+    return {name: value for name, value in field.items() if name not in ("anyOf", "default")} | (kinds or [{}])[0]
+
+
+def _prompt_schema() -> dict[str, Any]:
+    """As `request.resolve` checks it."""
+    described: dict[str, Any] = VideoParameters.model_json_schema()["properties"]["prompt"]
+    text = r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*"
+    pattern = rf"^{text}[!-~\u00a1-\u167f\u3001-\ud7ff]{text}$"  # no control characters, and one that shows
+    return described | {"minLength": 1, "maxLength": MAX_PROMPT_CHARACTERS, "pattern": pattern}
+
+
+def _remix_schema() -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {"prompt": _prompt_schema()},
+        "required": ["prompt"],
+        "additionalProperties": False,
+    }
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -24,6 +24,7 @@ from serving.jobs import (
     outlook,
     roll,
     spending,
+    standing,
     transitions,
 )
 from serving.jobs.admission import Bounds
@@ -37,6 +38,7 @@ from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.outbox import Outbox
 from serving.jobs.outlook import Outlook, Situation
+from serving.jobs.standing import Standing
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
@@ -176,6 +178,10 @@ class JobStore:
         kept for the jobs only it can hold, and no job came after this moment.
         """
         return self._database.read(lambda c: listing.queue_position(c, job_id))
+
+    def standings(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Where these jobs stand, by id; those that there are. One look, however many they are."""
+        return self._database.read(lambda c: standing.standings(c, ids))
 
     def backlog(self) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""

@@ -1,9 +1,12 @@
-"""What of a request's words and guidance seldom gives a good clip. Each finding is a `Caution`; none refuses."""
+"""What of a request's words and guidance seldom gives a good clip, and what of it not the exact one.
+
+Each finding is a `Caution`; none refuses.
+"""
 
 from __future__ import annotations
 
 from serving.cautions import Caution
-from serving.presets import ModelProfile
+from serving.presets import Distance, ModelProfile
 from serving.prompts.english import is_english
 from serving.prompts.motion import actions, says_how_it_moves, words_of
 from serving.prompts.tokens import READ, Tokenize
@@ -24,6 +27,7 @@ def lint(request: VideoRequest, profile: ModelProfile, tokenize: Tokenize) -> tu
     if advice is not None:
         message = f"guidance_scale {request.guidance_scale:g}: {advice.warning}."
         found.append(Caution(code=advice.code, field="guidance_scale", message=message, suggestion=advice.suggestion))
+    found += [_inexact(name, profile.accelerations.get(name, Distance())) for name in request.acceleration]
     return tuple(found)
 
 
@@ -45,6 +49,15 @@ def lint_prompt(prompt: str, tokenize: Tokenize) -> tuple[Caution, ...]:
         message = "The prompt does not say what moves."
         found.append(_prompt("no_motion", message, 'Add a movement, such as "the camera slowly pans to the left".'))
     return tuple(found)
+
+
+def _inexact(name: str, distance: Distance) -> Caution:
+    message = f"With {name} the clip is not the exact one"
+    if distance.psnr_db is None:
+        message += "; how far it is from that has not been measured on this model."
+    else:
+        message += f"; such a clip was {distance.psnr_db:.1f} dB from it ({distance.clip})."
+    return Caution(code="inexact", field="acceleration", message=message, suggestion="Leave it out for the exact clip.")
 
 
 def _too_long(field: str, text: str, tokenize: Tokenize) -> list[Caution]:

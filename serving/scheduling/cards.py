@@ -16,6 +16,8 @@ class CardClass:
     name: str
     memory_gib: float
     tflops: float
+    compute_capability: float = 0.0
+    """As NVIDIA counts; 0 of a CPU, and where it is not known."""
     marks: tuple[str, ...] = ()
     """Words that the driver's name for such a card holds, in lower case."""
 
@@ -26,17 +28,17 @@ class CardClass:
 CARDS: dict[str, CardClass] = {
     card.name: card
     for card in (
-        CardClass("rtx4060", 8, 12, ("rtx 4060",)),
-        CardClass("rtx3060", 12, 10, ("rtx 3060",)),
-        CardClass("rtx3090", 24, 28, ("rtx 3090",)),
-        CardClass("rtx4090", 24, 43, ("rtx 4090",)),
-        CardClass("rtx5090", 32, 60, ("rtx 5090",)),
-        CardClass("a6000", 48, 31, ("rtx a6000",)),
-        CardClass("l40s", 48, 72, ("l40s",)),
-        CardClass("a100-40gb", 40, 62, ("a100",)),
-        CardClass("a100-80gb", 80, 62, ("a100",)),
-        CardClass("h100", 80, 420, ("h100",)),
-        CardClass("h200", 141, 450, ("h200",)),
+        CardClass("rtx4060", 8, 12, 8.9, ("rtx 4060",)),
+        CardClass("rtx3060", 12, 10, 8.6, ("rtx 3060",)),
+        CardClass("rtx3090", 24, 28, 8.6, ("rtx 3090",)),
+        CardClass("rtx4090", 24, 43, 8.9, ("rtx 4090",)),
+        CardClass("rtx5090", 32, 60, 12.0, ("rtx 5090",)),
+        CardClass("a6000", 48, 31, 8.6, ("rtx a6000",)),
+        CardClass("l40s", 48, 72, 8.9, ("l40s",)),
+        CardClass("a100-40gb", 40, 62, 8.0, ("a100",)),
+        CardClass("a100-80gb", 80, 62, 8.0, ("a100",)),
+        CardClass("h100", 80, 420, 9.0, ("h100",)),
+        CardClass("h200", 141, 450, 9.0, ("h200",)),
         CardClass("cpu", 0, 0.08),
     )
 }

@@ -6,8 +6,11 @@ The counts are of one denoising step with guidance (two halves): N megapixel-fra
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+from serving.scheduling.accelerations import steps
 
 MEGAPIXEL = 1e6
 STAGES = ("condition", "denoise", "decode")
@@ -42,17 +45,26 @@ class CostRow(Protocol):
     def decode_gib(self) -> float: ...
     @property
     def unguided_share(self) -> float: ...
+    @property
+    def cached_linear(self) -> float: ...
+    @property
+    def cached_spatial(self) -> float: ...
+    @property
+    def cached_gib(self) -> float: ...
+    @property
+    def float8_gib(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What of a request decides its cost: pixels, frames, steps, and whether guidance runs both halves."""
+    """What of a request decides its cost: pixels, frames, steps, whether guidance runs both halves, accelerations."""
 
     width: int
     height: int
     num_frames: int
     num_inference_steps: int
     guided: bool
+    accelerations: tuple[str, ...] = ()
 
     @property
     def megapixels(self) -> float:
@@ -61,7 +73,8 @@ class Shape:
     @property
     def words(self) -> str:
         """For people, such as "512x512, 16 frames, guided"."""
-        return f"{self.width}x{self.height}, {self.num_frames} frames{', guided' if self.guided else ''}"
+        further = "".join(f", {word}" for word in (*(["guided"] if self.guided else []), *self.accelerations))
+        return f"{self.width}x{self.height}, {self.num_frames} frames{further}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Speed:
 
 def tflop(shape: Shape, cost: CostRow) -> float:
     """TFLOP of the whole denoising loop."""
-    return sum(_denoising(shape, cost))
+    return sum(_denoising(shape, cost)[1:])
 
 
 def work(shape: Shape, cost: CostRow, *, sequential: bool = False) -> dict[str, tuple[float, ...]]:
@@ -87,10 +100,9 @@ def work(shape: Shape, cost: CostRow, *, sequential: bool = False) -> dict[str, 
     Args:
         sequential: the two guidance halves run one after the other.
     """
-    calls = shape.num_inference_steps * (2 if shape.guided and sequential else 1)
     return {
         "condition": (1.0, shape.megapixels),
-        "denoise": (float(calls), *_denoising(shape, cost)),
+        "denoise": _denoising(shape, cost, sequential=sequential),
         "decode": (1.0, shape.megapixels * shape.num_frames),
     }
 
@@ -124,8 +136,15 @@ def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
     return sum(a * b for a, b in zip(left, right, strict=True))
 
 
-def _denoising(shape: Shape, cost: CostRow) -> tuple[float, float]:
-    """TFLOP that are linear in the pixels, and TFLOP of attention within a frame."""
-    halves = shape.num_inference_steps * (1.0 if shape.guided else cost.unguided_share)
-    amount = shape.megapixels * shape.num_frames * halves
-    return amount * cost.tflop_linear, amount * shape.megapixels * cost.tflop_spatial
+def _denoising(shape: Shape, cost: CostRow, *, sequential: bool = False) -> tuple[float, float, float]:
+    """Calls of the model, TFLOP that are linear in the pixels, and TFLOP of attention within a frame."""
+    calls = linear = spatial = 0.0
+    for step, count in Counter(steps(shape.num_inference_steps, shape.accelerations)).items():
+        both = shape.guided and not step.unguided
+        halves = count * (1.0 if both else cost.unguided_share)
+        # A call's own cost is that of its launches, which are as many as layers.
+        calls += count * (2 if both and sequential else 1) * (cost.cached_linear if step.cached else 1.0)
+        linear += halves * (cost.cached_linear if step.cached else 1.0)
+        spatial += halves * (cost.cached_spatial if step.cached else 1.0)
+    amount = shape.megapixels * shape.num_frames
+    return calls, amount * linear * cost.tflop_linear, amount * spatial * shape.megapixels * cost.tflop_spatial

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from serving.errors import DoesNotFit
+from serving.scheduling.accelerations import lacking
 from serving.scheduling.cost import CostRow, Shape, Speed, shared_stage_seconds, speed_of, stage_seconds
 from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, least_gib
 
@@ -22,6 +23,8 @@ class Pool:
     """None where memory is no limit (CPU) or not known yet."""
     speed: Speed | None = None
     """As measured on such cards; None where none was."""
+    compute_capability: float = 0.0
+    """As NVIDIA counts; 0 of a CPU, and where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,27 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
 
     Raises:
         DoesNotFit: naming the memory needed, each pool's memory, and the largest of the choices that would fit: the
-            most frames at this size, and the largest resolution with these frames.
+            most frames at this size, and the largest resolution with these frames; or what no card can do.
     """
-    candidates = sorted((pool for pool in pools if pool.model == model), key=lambda pool: -pool.tflops)
+    serving = sorted((pool for pool in pools if pool.model == model), key=lambda pool: -pool.tflops)
+    candidates = [pool for pool in serving if lacks(shape, pool) is None]
+    if serving and not candidates:
+        reasons = "; ".join(f"{pool.name}: {lacks(shape, pool)}" for pool in serving)
+        raise DoesNotFit(f"acceleration: no card can do it ({reasons}).", param="acceleration")
     plans = {pool.name: plan for pool in candidates if (plan := plan_on(shape, cost, pool)) is not None}
     if not plans:
         raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
     able = [pool for pool in candidates if pool.name in plans]
     seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
-    shared = {pool.name: sum(shared_stages_on(shape, cost, pool).values()) for pool in able} if shape.guided else {}
+    halved = shape.guided and not shape.accelerations
+    shared = {pool.name: sum(shared_stages_on(shape, cost, pool).values()) for pool in able} if halved else {}
     return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans, shared)
+
+
+def lacks(shape: Shape, pool: Pool) -> str | None:
+    """Which of the clip's accelerations the cards of `pool` cannot do, and why."""
+    beyond = lacking(shape.accelerations, pool.compute_capability)
+    return None if beyond is None else f"{beyond}; a card has {pool.compute_capability:g}"
 
 
 def plan_on(shape: Shape, cost: CostRow, pool: Pool) -> MemoryPlan | None:

@@ -42,7 +42,12 @@ def peak_gib(plan: MemoryPlan, shape: Shape, cost: CostRow) -> float:
     """Peak GiB on the card: the larger of denoising's and decoding's."""
     halves = 1.0 if shape.guided and not plan.sequential else 0.5
     resident = cost.weights_gib - (cost.offloaded_gib if plan.offload else 0.0)
-    denoising = resident + cost.activation_gib * shape.megapixels * shape.num_frames * halves
+    amount = shape.megapixels * shape.num_frames
+    denoising = resident + cost.activation_gib * amount * halves
+    if "deepcache" in shape.accelerations:  # the features of both halves, whatever the plan
+        denoising += cost.cached_gib * amount * (1.0 if shape.guided else 0.5)
+    if "fp8" in shape.accelerations:
+        denoising += cost.float8_gib
     decoding = cost.weights_gib + cost.decode_gib * shape.megapixels * DECODED_AT_ONCE
     return max(denoising, decoding)
 

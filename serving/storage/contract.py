@@ -18,7 +18,7 @@ PART = ".part"
 PICTURES = "pictures"
 RETRY_AFTER_S = 30.0
 _LONGEST_PART, _LONGEST_KEY = 200, 1000
-_OUTPUT = re.compile(r"[\w.-]*\d{8}_\d{6}_(video_[0-9a-f]{32})(?:_\d+)?\.[a-z0-9]+")
+_OUTPUT = re.compile(r"[\w.-]*\d{8}_\d{6}_(video_[0-9a-f]{32})(?:_\d+)?(?:\.[a-z0-9]+)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,6 @@ def output_name(prefix: str, created_at: float, job_id: str, attempt: int) -> st
 
 
 def job_of_output(key: str) -> str | None:
-    """The id of the job that a key made of `output_name` and a suffix belongs to; None for any other key."""
+    """The id of the job that a key made of `output_name` and suffixes belongs to; None for any other key."""
     found = _OUTPUT.fullmatch(key)
     return None if found is None else found[1]

@@ -6,7 +6,7 @@ A move counts as right if, of the nine true warps of the picture, the one asked 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,9 @@ from serving.training.moves import FULL, MOVES, render
 from serving.training.phrases import draw
 from serving.training.text import states, tokenize
 from serving.training.vision import clip_pixels
+
+Make = Callable[[Tensor, str, int], Tensor]
+"""A clip (F, 3, H, W) in -1..1 of a picture (3, H, W), a prompt and a seed."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,17 @@ def evaluate(
     parts: Parts, pictures: Tensor, *, frames: int = 8, steps: int = 6, guidance: float = 1.0, seed: int = 1
 ) -> list[Row]:
     """Every move of every picture (N, 3, H, W), prompted by phrases drawn from `seed`."""
+
+    def make(picture: Tensor, prompt: str, seed: int) -> Tensor:
+        return generate(parts, picture[None], [prompt], frames=frames, steps=steps, guidance=guidance, seed=seed)[0]
+
+    return judge(make, pictures.to(parts.unet.device), frames=frames, seed=seed)
+
+
+@torch.no_grad()
+def judge(make: Make, pictures: Tensor, *, frames: int, seed: int = 1) -> list[Row]:
+    """The same of clips that something else makes."""
     rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
-    device = parts.unet.device
-    pictures = pictures.to(device)
     rows = []
     for index, move in enumerate(MOVES):
         phrases: list[str] = []
@@ -95,7 +106,7 @@ def evaluate(
         at = 0
         right, first, last, still = 0, 0.0, 0.0, 0.0
         for picture, prompt in zip(pictures, phrases, strict=True):
-            clip = generate(parts, picture[None], [prompt], frames=frames, steps=steps, guidance=guidance, seed=at)[0]
+            clip = make(picture, prompt, at)
             warps = render(picture[None].expand(len(MOVES), -1, -1, -1), list(range(len(MOVES))),
                            [FULL] * len(MOVES), frames)  # fmt: skip
             scores = [(clip - warp).square().mean().item() for warp in warps]

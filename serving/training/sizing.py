@@ -14,7 +14,8 @@ from diffusers import AutoencoderKL, I2VGenXLUNet
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from serving.presets import Cost, ModelProfile, Preset, Range
+from serving.presets import Cost, Distance, ModelProfile, Preset, Range
+from serving.scheduling.accelerations import ACCELERATIONS
 from serving.training.architecture import LATENT_FACTOR, Parts
 from serving.training.folder import WEIGHTS
 
@@ -22,6 +23,9 @@ GIB = 2**30
 UNGUIDED_SHARE = 0.66
 """Of a guided clip's seconds on a CPU, as `i2v calibrate` measured them (0.64 to 0.71). By operations it is 0.57, but
 what the halves share runs at full size, where memory takes the time."""
+CACHED_SHARE = 0.43
+"""Of a step's seconds on a CPU, those of one on cached features (measured, 0.40 to 0.46): by operations it is 0.29, but
+what is left runs at full size."""
 SHAPES = ((8, 256), (16, 256), (8, 512), (16, 512))  # frames, side
 
 
@@ -109,6 +113,10 @@ def fit_cost(parts: Parts) -> Cost:
         offloaded_gib=round(sum(gib.values()) - gib["unet"], 4),
         decode_gib=round(decode_gib, 4),
         unguided_share=UNGUIDED_SHARE,
+        cached_linear=CACHED_SHARE,
+        cached_spatial=0.0,  # the outermost level attends to nothing
+        # The next level's channels at the outermost one's size, of both halves.
+        cached_gib=round(1e6 / LATENT_FACTOR**2 * parts.unet.config.block_out_channels[1] * 2 * 2 / GIB, 4),
     )
 
 
@@ -128,5 +136,7 @@ def profile(cost: Cost) -> ModelProfile:
             "standard": Preset(resolution="256p", num_frames=8, num_inference_steps=6, fps=8),
             "high": Preset(resolution="256p", num_frames=16, num_inference_steps=10, fps=8),
         },
+        # How far they are is of the very weights: `python -m loadtest.accelerations --model FOLDER`.
+        accelerations={name: Distance() for name, row in ACCELERATIONS.items() if not row.compute_capability},
         cost=cost,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -19,7 +20,7 @@ from harness import PICTURE, Service, wait_for
 
 from serving.clip import probe, read_recipe
 from serving.jobs.store import open_store
-from serving.metrics import CANCELS, FAILURES, OUT_OF_MEMORY, PEAK_MEMORY, TABLE
+from serving.metrics import CANCELS, FAILURES, OUT_OF_MEMORY, PEAK_MEMORY, TABLE, WEBHOOKS
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -129,6 +130,29 @@ def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
     assert seen[-1] == (None, 100)
 
 
+def test_events_through_serve_s_proxy(http: httpx.Client) -> None:
+    """As they happen, with their end; and a client that waits and goes away is noticed."""
+    video = submit(http, num_inference_steps=8)
+    with http.stream("GET", f"/v1/videos/{video}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        data = (line.removeprefix("data: ") for line in stream.iter_lines() if line.startswith("data: "))
+        told = [(time.monotonic(), json.loads(line)) for line in data]
+    states = [event for _, event in told]
+    assert (states[-1]["status"], states[-1]["progress"]) == ("completed", 100)
+    steps = [event["step"] for event in states if event["stage"] == "denoising"]
+    assert len(set(steps)) >= 3
+    assert steps == sorted(steps)
+    assert told[-1][0] - told[0][0] > 0.5  # not all at the end
+
+    picture = base64.b64encode(PICTURE.read_bytes()).decode()
+    body = {"data": [f"data:image/jpeg;base64,{picture}", "pan left", None, None, None, 50]}
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/api/predict", json=body, timeout=httpx.Timeout(2, connect=10))
+    newest = http.get("/v1/videos?limit=1").json()["data"][0]
+    ended = wait_for(lambda: (v := following(http, newest["id"]))["status"] == "failed" and v, 30)
+    assert ended["error"] == {"code": "cancelled", "message": ended["error"]["message"]}
+
+
 def test_logs_of_start_and_job(service: Service, http: httpx.Client) -> None:
     video = submit(http, num_inference_steps=4)
     wait_for(lambda: following(http, video)["status"] == "completed", 90)
@@ -163,8 +187,9 @@ def test_metrics_of_every_stage(http: httpx.Client) -> None:
     video = submit(http, num_inference_steps=4)
     wait_for(lambda: following(http, video)["status"] == "completed", 90)
     assert http.post("/v1/videos", json={"prompt": "p"}).status_code == 400
-    # A card out of memory, and memory itself, need a GPU; the rest may come from other tests.
-    apart = {OUT_OF_MEMORY, PEAK_MEMORY, FAILURES, CANCELS}
+    long = submit(http, num_inference_steps=50)
+    # A card out of memory, and memory itself, need a GPU, webhooks a receiver; the rest may come from other tests.
+    apart = {OUT_OF_MEMORY, PEAK_MEMORY, FAILURES, CANCELS, WEBHOOKS}
     expected = {f"ray_{metric.name}" for metric in TABLE if metric not in apart}
 
     def all_seen() -> bool:
@@ -172,7 +197,15 @@ def test_metrics_of_every_stage(http: httpx.Client) -> None:
         samples = {re.sub(r"_bucket$", "", line.split("{")[0]) for line in text.splitlines()}
         return expected <= samples
 
-    wait_for(all_seen, 30, lambda: http.get("/metrics").text[:2000])
+    def followers() -> float:
+        rows = [line for line in http.get("/metrics").text.splitlines() if line.startswith("ray_i2v_followers{")]
+        return sum(float(row.rpartition(" ")[2]) for row in rows)
+
+    with http.stream("GET", f"/v1/videos/{long}/events"):
+        wait_for(lambda: all_seen() and followers() == 1, 30, lambda: http.get("/metrics").text[:2000])
+    # Whose client went away is followed no longer.
+    wait_for(lambda: followers() == 0, 30, followers)
+    http.post(f"/v1/videos/{long}/cancel")
 
 
 def test_a_card_that_dies_in_mid_job_is_replaced(service: Service, http: httpx.Client) -> None:
@@ -196,6 +229,6 @@ def submit(http: httpx.Client, **fields: object) -> str:
     return str(answer.json()["id"])
 
 
-def following(http: httpx.Client, video_id: str) -> dict[str, object]:
-    video: dict[str, object] = http.get(f"/v1/videos/{video_id}").json()
+def following(http: httpx.Client, video_id: str) -> dict[str, Any]:
+    video: dict[str, Any] = http.get(f"/v1/videos/{video_id}").json()
     return video

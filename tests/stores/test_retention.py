@@ -13,6 +13,7 @@ from serving.errors import StorageUnavailable, VideoNotFound
 from serving.jobs.expiry import EndedJob
 from serving.jobs.job import Job, JobStatus, NewJob, new_job_id
 from serving.jobs.store import JobStore
+from serving.publishing import files_of
 from serving.retention import ROUND_S, UNUSED_S, Fate, Policy, Reaper, fate
 from serving.storage import DirectoryStorage, Entry, Storage, open_storage, output_name
 
@@ -269,16 +270,17 @@ def test_clips_of_dead_attempts_go_after_a_day(
     assert [outputs.exists(key) for key in keys] == [False, True, False]
 
 
-def test_clips_of_jobs_that_failed_go_too(
+def test_files_of_jobs_that_failed_go_too(
     reaper: Reaper, sqlite_store: JobStore, new_job: Make, outputs: Storage
 ) -> None:
     job = sqlite_store.insert(new_job())
     assert sqlite_store.claim("default", MODEL, "card-1", 30.0)
-    key = output_name("", job.created_at, job.id, 1) + ".webm"
-    outputs.put_bytes(key, b"bytes")
+    keys = files_of(job, 1, "").values()
+    for key in keys:
+        outputs.put_bytes(key, b"bytes")
     assert sqlite_store.fail(job.id, 1, "worker_crashed", "died")
     reaper.run(time.time() + UNUSED_S + ROUND_S)
-    assert not outputs.exists(key)
+    assert [key for key in keys if outputs.exists(key)] == []
 
 
 def test_clips_of_another_store_and_other_files_are_left_alone(

@@ -108,6 +108,8 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
     assert probe(clip).frames == 2
     assert read_recipe(clip) is not None
     assert answer["recipe"]["parameters"]["seed"] == 5
+    assert answer["recipe"]["parameters"]["acceleration"] == []
+    assert not any(warning["code"] == "inexact" for warning in answer["warnings"])
     assert {"preprocess", "load", "condition", "denoise", "decode", "encode"} == set(answer["recipe"]["timings_s"])
     assert [path.name for path in clip.parent.iterdir()] == ["CLIP.GIF"]
 
@@ -119,6 +121,7 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
         (["--fit", "stretch"], "fit"),
         (["--negative-prompt", "blurry"], "negative_prompt"),
         (["--size", "100x100"], "size"),
+        (["--acceleration", "deepcache,turbo"], "acceleration"),
     ],
 )
 def test_bad_parameters_are_named_before_anything_is_loaded(folder: Path, options: list[str], param: str) -> None:

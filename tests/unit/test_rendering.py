@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_a_poisoned_card_is_the_processs_end_not_the_jobs(
     assert job.status == JobStatus.IN_PROGRESS  # the replica releases it and exits
 
 
-def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
+def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short_or_its_work_is_not_counted(
     sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline.load(locate(BUILTIN), device="cpu")
@@ -120,8 +121,8 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
 
-    def render() -> Rendered | None:
-        small = {"width": 64, "height": 64, "num_frames": 2, "num_inference_steps": 1}
+    def render(*acceleration: str) -> Rendered | None:
+        small = {"width": 64, "height": 64, "num_frames": 2, "num_inference_steps": 1, "acceleration": acceleration}
         sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), **small))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
         assert job is not None
@@ -135,6 +136,16 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short(
     assert planned.observation is not None
     assert planned.observation.shape == Shape(64, 64, 2, 1, True)
     assert set(planned.observation.seconds) == {"condition", "denoise", "decode"}
+
+    cached = render("deepcache")
+    assert cached is not None
+    assert cached.observation is not None
+    assert cached.observation.shape.accelerations == ("deepcache",)
+    assert cached.recipe["parameters"]["acceleration"] == ("deepcache",)
+    pipeline.card = replace(pipeline.card, compute_capability=9.0)
+    uncounted = render("fp8")
+    assert uncounted is not None
+    assert uncounted.observation is None
 
     whole, calls = pipeline._denoise, []
 

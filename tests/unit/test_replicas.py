@@ -91,7 +91,8 @@ class Cards:
     async def choose_replica(self) -> AsyncIterator[str]:
         yield "card"
 
-    def dispatch(self, card: str, job: Job) -> Awaitable[None]:
+    def dispatch(self, card: str, job: Job, meeting: object) -> Awaitable[None]:
+        assert meeting is None
         self.dispatched.put_nowait(job)
         return self._acts.pop(0)() if self._acts else asyncio.sleep(3600)
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
-from serving.presets import BUILTIN, I2VGEN_XL, profile_for, target_size
+from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for, target_size
 from serving.request import MAX_SEED, VideoParameters, VideoRequest, frame_size, resolve
 
 
@@ -107,6 +107,56 @@ def test_a_deadline_is_optional_and_old_requests_without_one_are_read() -> None:
     request = ask(deadline=0.5)
     assert request.deadline_s == 0.5
     assert VideoRequest.model_validate(request.model_dump(exclude={"deadline_s"})).deadline_s is None
+
+
+def test_no_acceleration_is_ever_on_by_default() -> None:
+    assert ask().acceleration == ask(acceleration="").acceleration == ask(acceleration=[]).acceleration == ()
+    assert ask().shape.accelerations == ()
+    request = ask()
+    assert VideoRequest.model_validate(request.model_dump(exclude={"acceleration"})).acceleration == ()
+
+
+def test_accelerations_are_a_list_or_names_with_commas_between() -> None:
+    names = ("deepcache", "guidance-interval", "fp8")
+    assert ask(acceleration=["fp8", "deepcache", "guidance-interval"]).acceleration == names
+    assert ask(acceleration="fp8, deepcache,guidance-interval").acceleration == names
+    assert ask(acceleration="fp8,deepcache,guidance-interval").shape.accelerations == names
+
+
+@pytest.mark.parametrize("name", ["dpm-solver++", "unipc"])
+def test_a_faster_scheduler_takes_half_of_the_steps_that_are_not_asked_for(name: str) -> None:
+    assert ask(acceleration=name).num_inference_steps == 25
+    assert ask(acceleration=name, preset="high").num_inference_steps == 40
+    assert ask(acceleration=name, num_inference_steps=50).num_inference_steps == 50
+    assert ask(acceleration="deepcache").num_inference_steps == 50
+    builtin = resolve(VideoParameters(prompt="p", acceleration=[name]), profile_for(BUILTIN), seed=0)
+    assert builtin.num_inference_steps == 4  # no fewer than the model allows
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"acceleration": "turbo"}, ["turbo", "deepcache", "fp8"]),
+        ({"acceleration": ["deepcache", "turbo"]}, ["turbo"]),
+        ({"acceleration": "deepcache,deepcache"}, ["deepcache", "twice"]),
+        ({"acceleration": "unipc,dpm-solver++"}, ["unipc", "dpm-solver++", "exclude"]),
+        ({"acceleration": "guidance-interval", "guidance_scale": 1.0}, ["guidance-interval", "guidance_scale"]),
+    ],
+)
+def test_accelerations_that_cannot_be(fields: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InvalidParameter) as caught:
+        ask(**fields)
+    assert caught.value.param == "acceleration"
+    assert caught.value.message.startswith("acceleration: ")
+    assert all(word in caught.value.message for word in words)
+
+
+def test_a_model_offers_what_its_profile_says() -> None:
+    bare = I2VGEN_XL.model_copy(update={"name": "bare", "accelerations": {}})
+    with pytest.raises(InvalidParameter, match="bare offers none"):
+        resolve(VideoParameters(prompt="p", acceleration=["deepcache"]), bare, seed=0)
+    with pytest.raises(ValueError, match="turbo"):
+        ModelProfile.model_validate(I2VGEN_XL.model_dump() | {"accelerations": {"turbo": {}}})
 
 
 def test_seconds_times_fps_gives_the_frames() -> None:

@@ -3,6 +3,7 @@
 Each is bound by memory: what counts is how often a value is read and written.
 """
 
+from serving.engine.fused.float8 import float8
 from serving.engine.fused.frames import attends, convolves, frame_attention, frame_conv
 from serving.engine.fused.gates import geglu, linear_geglu, multiplies
 from serving.engine.fused.norms import group_norm, layer_norm
@@ -10,6 +11,7 @@ from serving.engine.fused.norms import group_norm, layer_norm
 __all__ = [
     "attends",
     "convolves",
+    "float8",
     "frame_attention",
     "frame_conv",
     "geglu",

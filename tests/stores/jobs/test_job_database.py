@@ -144,7 +144,7 @@ def test_jobs_of_the_first_schema_are_kept_in_their_order(
         batch, completed = store.get(ids[0]), store.get(ids[3])
         assert (batch.priority, batch.owner, batch.estimates, batch.estimate_s) == ("batch", "", {}, 10.0)
         assert (batch.deadline, batch.pool, completed.status) == (None, None, JobStatus.COMPLETED)
-        assert [(caution.code, caution.text) for caution in batch.warnings] == [("notice", "too dark")]
+        assert [(caution.code, caution.message) for caution in batch.warnings] == [("notice", "too dark")]
         assert store.queue_position(ids[0]) == 2
         assert store.backlog().waiting("anything", MODEL) == (3, 30.0)
         new = store.insert(new_job(estimates={"large": 10.0}))

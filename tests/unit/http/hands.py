@@ -50,30 +50,46 @@ class Api:
     def finish(self) -> Job:
         """Claim the next job and publish a grey clip for it."""
         job = self.claim()
+        assert self.publish(job)
+        return self.store.get(job.id)
+
+    def publish(self, job: Job) -> bool:
+        """A grey clip for it; False where it was cancelled meanwhile."""
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
             recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
             publisher = Publisher(self.store, self.outputs, "video_", self.settings.retention_s, self.metrics)
-            assert publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
-        return self.store.get(job.id)
+            return publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
 
     def count(self) -> int:
         return len(self.store.list()[0])
 
 
-def picture(width: int = 320, height: int = 240, kind: str = "PNG") -> bytes:
-    ramp = np.linspace(0, 255, width, dtype=np.uint8)
-    pixels = np.broadcast_to(ramp[None, :, None], (height, width, 3))
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind)
-    return file.getvalue()
+@contextmanager
+def finishing(api: Api) -> Iterator[None]:
+    """Every job that waits is finished meanwhile, as if there were a card."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            if job := api.store.claim("default", "builtin", worker="test", lease_s=30):
+                api.publish(job)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager
 def listening(api: Api) -> Iterator[str]:
-    """The address where the application is served over a socket."""
+    """The application behind a real server, for clients of their own and for answers that are read as they come."""
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
+        taken.listen()
         server = uvicorn.Server(uvicorn.Config(api.http.app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
         thread.start()
@@ -82,3 +98,11 @@ def listening(api: Api) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def picture(width: int = 320, height: int = 240, kind: str = "PNG") -> bytes:
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)
+    pixels = np.broadcast_to(ramp[None, :, None], (height, width, 3))
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, kind)
+    return file.getvalue()

@@ -86,10 +86,12 @@ def test_each_key_sees_its_own_videos_alone(api: Api, tokens: list[str]) -> None
     api.finish()
     unknown = "video_" + "0" * 32
     asks = [("GET", ""), ("GET", "/content"), ("HEAD", "/content"), ("POST", "/cancel"), ("DELETE", "")]
+    asks += [("GET", "/events"), ("POST", "/remix")]
     for method, path in asks:
+        body = {"json": {"prompt": "pan right"}} if path == "/remix" else {}
         for video_id in (finished, waiting):
-            theirs = api.http.request(method, f"{URL}/{video_id}{path}", headers=other)
-            never = api.http.request(method, f"{URL}/{unknown}{path}", headers=other)
+            theirs = api.http.request(method, f"{URL}/{video_id}{path}", headers=other, **body)  # type: ignore[arg-type]
+            never = api.http.request(method, f"{URL}/{unknown}{path}", headers=other, **body)  # type: ignore[arg-type]
             assert (theirs.status_code, theirs.content) == (404, never.content), (method, path)
     assert api.http.get(URL, headers=other).json()["data"] == []
     assert api.http.get(f"{URL}?after={finished}&order=asc", headers=other).json()["data"] == []

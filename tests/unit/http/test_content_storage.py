@@ -73,7 +73,7 @@ def test_an_expired_video_is_gone_before_its_files_are(make_api: Callable[..., A
     assert job.expires_at == pytest.approx(time.time() + 0.864, abs=0.8)
     assert api.http.get(f"{URL}/{video_id}").json()["expires_at"] == int(job.expires_at)
     time.sleep(max(0.0, job.expires_at - time.time()))
-    for variant in ("video", "thumbnail", "recipe"):
+    for variant in ("video", "thumbnail", "spritesheet", "recipe"):
         gone = api.http.get(f"{URL}/{video_id}/content?variant={variant}")
         assert (gone.status_code, gone.json()["error"]["code"]) == (410, "video_expired")
     assert api.outputs.exists(job.result["files"]["video"])

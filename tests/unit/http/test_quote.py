@@ -124,6 +124,39 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
 
 
+def test_accelerations_cost_less_and_are_named(cards: Api) -> None:
+    exact = quote(cards, size="512x512")
+    assert exact["parameters"]["acceleration"] == []
+    assert not any(warning["code"] == "inexact" for warning in exact["warnings"])
+    costs = {"unipc": 0.5, "deepcache": 0.68, "guidance-interval": 0.76, "deepcache,guidance-interval": 0.51}
+    for names, share in costs.items():
+        found = quote(cards, size="512x512", acceleration=names)
+        assert found["gpu_seconds"] / exact["gpu_seconds"] == pytest.approx(share, abs=0.02), names
+        assert found["parameters"]["acceleration"] == names.split(",")
+        told = [warning["message"] for warning in found["warnings"] if warning["code"] == "inexact"]
+        assert [name for name in names.split(",") if not any(name in message for message in told)] == []
+
+
+def test_a_pool_whose_cards_cannot_says_so(cards: Api, make_api: Callable[..., Api]) -> None:
+    pools = {pool["name"]: pool for pool in quote(cards, size="512x512", acceleration="fp8")["pools"]}
+    assert pools["small"]["fits"]
+    assert (pools["large"]["fits"], pools["large"]["plan"], pools["large"]["gpu_seconds"]) == (False, None, None)
+    assert pools["large"]["reason"] == "fp8 needs compute capability 8.9; a card has 8"
+    ask_for = {"size": "512x512", "acceleration": "fp8"}
+    refused = ask(make_api(pools=POOLS[1:]), **ask_for).json()["error"]
+    assert (refused["code"], refused["param"]) == ("does_not_fit", "acceleration")
+    assert "large: fp8 needs compute capability 8.9" in refused["message"]
+
+
+def test_an_auto_pool_can_do_what_its_card_reports(make_api: Callable[..., Api]) -> None:
+    api = make_api(pools=[{"name": "any", "card": "auto", "model": PUBLISHED}])
+    fields = {"size": "512x512", "acceleration": "fp8"}
+    assert ask(api, **fields).json()["error"]["param"] == "acceleration"
+    card = {"name": "NVIDIA Something", "memory_bytes": 40 * 2**30, "compute_capability": 12.0}
+    api.store.beat(Worker(id="a", role="generator", pool="any", card=card))
+    assert quote(api, **fields)["pools"][0]["fits"]
+
+
 def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[..., Api]) -> None:
     api = make_api(pools=POOLS[:1])
     refused = ask(api, **LARGE)
@@ -175,11 +208,12 @@ def test_two_cards_where_the_deadline_asks_for_them(pair: Api) -> None:
     assert pool["cards"] == 2
     assert found["finishes_in_s"] == pool["finishes_in_s"] == pool["shared_seconds"] < float(tight)
     assert found["gpu_seconds"] == pool["gpu_seconds"] == alone["gpu_seconds"]
-    assert "late" not in [warning["code"] for warning in found["warnings"]]
+    assert "late" not in {warning["code"] for warning in found["warnings"]}
     missed = quote(pair, size="512x512", deadline="0.1")
     assert missed["pools"][0]["cards"] == 2
     late_s = missed["finishes_in_s"] - 0.1
-    assert f"The clip is expected {late_s:.0f} s after its deadline." in [one["message"] for one in missed["warnings"]]
+    said = {warning["code"]: warning["message"] for warning in missed["warnings"]}
+    assert said["late"] == f"The clip is expected {late_s:.0f} s after its deadline."
 
 
 @pytest.mark.parametrize("fields", [{"deadline": "600"}, {"deadline": "1", "guidance_scale": "1"}])
@@ -232,7 +266,9 @@ def test_the_schema_has_the_body_and_the_answer(api: Api) -> None:
     operation = schema["paths"][QUOTE]["post"]
     body = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(body["required"]) == {"prompt"}
-    assert set(body["properties"]) == {*VideoParameters.model_fields, "input_reference"}
+    assert {*body["properties"], "metadata"} == {*VideoParameters.model_fields, "input_reference"}
+    assert list(body["patternProperties"]) == [r"^metadata\[[^\]]+\]$"]
+    assert body["properties"]["num_frames"]["type"] == "integer"
     assert "VideoQuote" in json.dumps(operation["responses"]["200"])
 
 

@@ -74,6 +74,25 @@ def test_json(api: Api, reference: object) -> None:
     assert response.json()["parameters"]["num_frames"] == 16
 
 
+@pytest.mark.parametrize("names", ["deepcache,unipc", ["unipc", "deepcache"], []], ids=str)
+def test_accelerations_in_json(api: Api, names: object) -> None:
+    response = api.http.post(URL, json={"prompt": "pan left", "acceleration": names, "input_reference": data_url()})
+    assert response.status_code == 200, response.text
+    assert response.json()["parameters"]["acceleration"] == (["unipc", "deepcache"] if names else [])
+
+
+def test_accelerations_in_multipart(api: Api) -> None:
+    assert api.submit()["parameters"]["acceleration"] == []
+    assert api.submit(acceleration="")["parameters"]["acceleration"] == []
+    assert api.submit(acceleration="deepcache")["parameters"]["acceleration"] == ["deepcache"]
+    found = api.submit(**{"acceleration[]": ["deepcache", "dpm-solver++"]})
+    assert found["parameters"]["acceleration"] == ["dpm-solver++", "deepcache"]
+    assert found["parameters"]["num_inference_steps"] == 4
+    told = [warning["message"] for warning in found["warnings"] if warning["code"] == "inexact"]
+    assert any("dpm-solver++" in message for message in told)
+    assert api.store.get(found["id"]).request.shape.accelerations == ("dpm-solver++", "deepcache")
+
+
 def test_the_picture_is_sniffed_not_named(api: Api) -> None:
     files = {"input_reference": ("upload", picture(kind="JPEG"), "application/octet-stream")}
     assert api.http.post(URL, data=GOOD, files=files).status_code == 200
@@ -137,6 +156,16 @@ MULTIPART: list[tuple[str, dict[str, Any], list[bytes], int, str, str | None]] =
     ("metadata twice", GOOD | {"metadata": "x", "metadata[a]": "y"}, [picture()], 400, "invalid_request", "metadata"),
     ("deadline", GOOD | {"deadline": "0"}, [picture()], 400, "invalid_parameter", "deadline"),
     ("format", GOOD | {"format": "avi"}, [picture()], 400, "invalid_parameter", "format"),
+    ("acceleration", GOOD | {"acceleration": "turbo"}, [picture()], 400, "invalid_parameter", "acceleration"),
+    ("not offered", GOOD | {"acceleration": "fp8"}, [picture()], 400, "invalid_parameter", "acceleration"),
+    (
+        "acceleration in two ways",
+        GOOD | {"acceleration[]": "deepcache", "acceleration": "unipc"},
+        [picture()],
+        400,
+        "invalid_request",
+        "acceleration",
+    ),
     ("model", GOOD | {"model": "sora-2"}, [picture()], 404, "model_not_found", "model"),
     ("not a picture", GOOD, [b"hello"], 415, "unsupported_image_format", "input_reference"),
     ("empty file", GOOD, [b""], 400, "invalid_image", "input_reference"),
@@ -167,6 +196,8 @@ JSON: list[tuple[str, Any, int, str, str | None]] = [
     ("twice", b'{"prompt": "p", "prompt": "q"}', 400, "invalid_request", "prompt"),
     ("bool for int", {"prompt": "p", "fps": True}, 400, "invalid_request", "fps"),
     ("text for int", {"prompt": "p", "fps": "8"}, 400, "invalid_request", "fps"),
+    ("number for names", {"prompt": "p", "acceleration": 3}, 400, "invalid_request", "acceleration"),
+    ("number for a name", {"prompt": "p", "acceleration": ["unipc", 3]}, 400, "invalid_request", "acceleration.1"),
     ("number for text", {"prompt": 3}, 400, "invalid_request", "prompt"),
     ("lone surrogate", b'{"prompt": "\\ud800", "input_reference": "data:;base64,"}', 400, "invalid_prompt", "prompt"),
     ("surrogate elsewhere", b'{"prompt": "p", "metadata": {"a": "\\udfff"}}', 400, "invalid_request", "metadata"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from hands import URL, Api
+from PIL import Image
 
 from serving.clip import probe
 from serving.http.content import parse_range
@@ -34,9 +36,42 @@ def test_a_finished_video(api: Api, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(content.content)
     assert (probe(clip).frames, probe(clip).fps) == (9, 5)
-    thumbnail = api.http.get(f"{URL}/{video_id}/content?variant=thumbnail")
-    assert thumbnail.headers["content-type"] == "image/jpeg"
-    assert thumbnail.content[:2] == b"\xff\xd8"
+    for variant, size in (("thumbnail", (296, 224)), ("spritesheet", (8 * 160, 2 * 121))):
+        still = api.http.get(f"{URL}/{video_id}/content?variant={variant}")
+        assert still.headers["content-type"] == "image/jpeg"
+        with Image.open(io.BytesIO(still.content), formats=("JPEG",)) as image:
+            assert image.size == size
+
+
+@pytest.mark.parametrize(
+    ("format", "media_type", "codec"),
+    [("mp4", "video/mp4", "h264"), ("webm", "video/webm", "vp9"), ("gif", "image/gif", "gif")],
+)
+def test_a_video_in_the_format_that_was_asked_for(
+    api: Api, tmp_path: Path, format: str, media_type: str, codec: str
+) -> None:
+    video_id = api.submit(format=format)["id"]
+    api.finish()
+    url = f"{URL}/{video_id}/content"
+    content = api.http.get(url)
+    assert content.headers["content-type"] == media_type
+    assert content.headers["content-disposition"].endswith(f'_{video_id}.{format}"')
+    clip = tmp_path / f"clip.{format}"
+    clip.write_bytes(content.content)
+    assert (probe(clip).frames, probe(clip).codec) == (8, codec)
+    head = api.http.head(url)
+    assert {name: head.headers[name] for name in ("content-type", "content-length", "etag")} == {
+        name: content.headers[name] for name in ("content-type", "content-length", "etag")
+    }
+    part = api.http.get(url, headers={"range": "bytes=0-2", "if-range": content.headers["etag"]})
+    assert (part.status_code, part.content) == (206, content.content[:3])
+
+
+def test_the_etag_differs_between_variants(api: Api) -> None:
+    url = f"{URL}/{api.submit()['id']}/content?variant="
+    api.finish()
+    variants = ("video", "thumbnail", "spritesheet", "recipe")
+    assert len({api.http.head(url + variant).headers["etag"] for variant in variants}) == len(variants)
 
 
 def test_ranges(api: Api) -> None:
@@ -195,7 +230,10 @@ def test_routing_errors_have_the_same_shape(api: Api) -> None:
     assert api.http.get("/nowhere").json()["error"]["code"] == "not_found"
     wrong = api.http.put(URL)
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
-    assert wrong.headers["allow"]
+    assert wrong.headers["allow"] == "GET, POST"
+    assert api.http.put(f"{URL}/x").headers["allow"] == "GET, DELETE"
+    assert api.http.put(f"{URL}/x/content").headers["allow"] == "GET, HEAD"
+    assert api.http.put("/healthz").headers["allow"] == "GET"
 
 
 def test_request_ids_are_kept_or_made(api: Api) -> None:

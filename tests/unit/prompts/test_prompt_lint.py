@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.cautions import Caution
-from serving.presets import BUILTIN, I2VGEN_XL, profile_for
+from serving.presets import BUILTIN, I2VGEN_XL, Distance, profile_for
 from serving.prompts.english import is_english
 from serving.prompts.lint import lint, lint_prompt
 from serving.prompts.motion import actions
@@ -138,3 +138,17 @@ def test_odd_texts_break_nothing(text: str) -> None:
     is_english(text)
     lint_prompt(text, estimate)
     lint_prompt(text, tokenizer_of(BUILTIN))
+
+
+def test_every_inexact_clip_is_said_to_be_one() -> None:
+    prompt = "the camera pans to the left"
+    assert "inexact" not in found(prompt=prompt)
+    told = Distance(psnr_db=31.25, latent_error=0.1, clip="512x512, 16 frames")
+    profile = I2VGEN_XL.model_copy(update={"accelerations": {"deepcache": told, "unipc": Distance()}})
+    request = resolve(VideoParameters(prompt=prompt, acceleration=["deepcache", "unipc"]), profile, seed=0)
+    unipc, deepcache = lint(request, profile, estimate)
+    assert (deepcache.code, deepcache.field) == (unipc.code, unipc.field) == ("inexact", "acceleration")
+    assert "deepcache" in deepcache.message
+    assert "31.2 dB from it (512x512, 16 frames)" in deepcache.message
+    assert "unipc" in unipc.message
+    assert "not been measured" in unipc.message
