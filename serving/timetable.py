@@ -20,7 +20,7 @@ from serving.pools import ServedPool
 from serving.quoting import expected_cards
 from serving.scheduling.cost import STAGES
 from serving.scheduling.forecast import ends
-from serving.scheduling.placement import Pool, plan_on, stages_on
+from serving.scheduling.placement import Pool, plan_on, shared_stages_on, stages_on
 from serving.settings import Settings
 from serving.sizing import target, wanted
 
@@ -51,6 +51,8 @@ class Look:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     ends_in_s: Mapping[str, float] = field(default_factory=dict)
     """Seconds from then until a card would be done with each waiting job, by id."""
+    shared: frozenset[str | None] = frozenset()
+    """Ids of the jobs that two cards work on."""
 
 
 class Timetable:
@@ -88,7 +90,10 @@ class Timetable:
         plan = plan_on(job.request.shape, profile.cost, pool)
         if plan is None:
             return None
-        stages = stages_on(job.request.shape, profile.cost, pool, plan)
+        if job.id in look.shared:
+            stages = shared_stages_on(job.request.shape, profile.cost, pool)
+        else:
+            stages = stages_on(job.request.shape, profile.cost, pool, plan)
         if job.stage == "denoising":
             stages["denoise"] *= 1 - job.step / job.steps
         return sum(stages[stage] for stage in _AHEAD[job.stage])
@@ -99,16 +104,18 @@ class Timetable:
         began = time.monotonic()
         pools: dict[str, Pool] = {}
         ends_in_s: dict[str, float] = {}
+        shared: frozenset[str | None] = frozenset()
         try:
             pools = {pool.name: pool for pool in self._placeable.now()}
             ends_in_s = self._ends()
+            shared = frozenset(worker.assists for worker in self._store.workers(role="generator"))
         except Exception as error:
             # An estimate is worth no answer.
             logger.warning("nobody is told when jobs would be done: %r", error)
         finally:
             now = time.monotonic()
             kept_s = min(max(KEPT_S, (now - began) / LOOKING_SHARE), MOST_KEPT_S)
-            self._look = Look(began, now + kept_s, pools, ends_in_s)
+            self._look = Look(began, now + kept_s, pools, ends_in_s, shared)
             self._looking.release()
 
     def _ends(self) -> dict[str, float]:

@@ -68,7 +68,7 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
     able = [pool for pool in candidates if pool.name in plans]
     seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
     halved = shape.guided and not shape.accelerations
-    shared = {pool.name: seconds_shared(shape, cost, pool) for pool in able} if halved else {}
+    shared = {pool.name: sum(shared_stages_on(shape, cost, pool).values()) for pool in able} if halved else {}
     return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans, shared)
 
 
@@ -93,9 +93,9 @@ def stages_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> dict
     return stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential)
 
 
-def seconds_shared(shape: Shape, cost: CostRow, pool: Pool) -> float:
-    """Seconds of a guided clip on two cards of `pool`, with one guidance half each."""
-    return sum(shared_stage_seconds(shape, cost, _speed(pool, cost)).values())
+def shared_stages_on(shape: Shape, cost: CostRow, pool: Pool) -> dict[str, float]:
+    """Seconds of each stage of a guided clip on two cards of `pool`, with one guidance half each."""
+    return shared_stage_seconds(shape, cost, _speed(pool, cost))
 
 
 def _speed(pool: Pool, cost: CostRow) -> Speed:

@@ -12,6 +12,7 @@ from hands import URL, Api
 from serving import timetable
 from serving.http.videos import POLL_AFTER
 from serving.jobs.lease import STAGES
+from serving.jobs.worker import Worker
 from serving.scheduling.calibration import unmeasured
 from serving.scheduling.cost import Speed
 
@@ -66,6 +67,19 @@ def test_a_running_video_s_is_by_its_step_and_the_card_s_measured_speed(api: Api
     assert eta_s(api, video) == 0.0
     api.store.fail(job.id, 1, "generation_failed", "")
     assert eta_s(api, video) is None
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_a_video_that_two_cards_share_is_done_sooner(api: Api) -> None:
+    video = api.submit(num_inference_steps=STEPS, guidance_scale=2.0)
+    job = api.claim()
+    api.store.renew(job.id, 1, 30.0, stage="denoising", step=5)
+    alone_s = eta_s(api, video)
+    api.store.beat(Worker(id="helps", role="generator", pool="default", assists=job.id))
+    shared_s = eta_s(api, video)
+    assert alone_s is not None
+    assert shared_s is not None
+    assert 0.5 * alone_s < shared_s < 0.8 * alone_s
 
 
 def test_what_is_ahead_is_known_of_every_stage() -> None:
