@@ -5,13 +5,13 @@ Knows nothing of Ray.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from serving.jobs.backlog import Backlog, Load
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
-from serving.scheduling.capacity import PoolState, Target, Waiting, replicas
+from serving.scheduling.capacity import Held, PoolState, Target, Waiting, replicas
 from serving.scheduling.cards import CARDS
 from serving.settings import Settings
 
@@ -36,8 +36,7 @@ class Sizer:
         self._store = store
         self._pools = pools
         self._aim = aim
-        self._hold_s = hold_s
-        self._recent: deque[tuple[float, dict[str, int]]] = deque()
+        self._held = Held(hold_s)
 
     def wanted(self, now: float) -> dict[str, int]:
         """Replicas by pool name; `now` is any clock's seconds that never goes back.
@@ -46,10 +45,7 @@ class Sizer:
             StorageUnavailable: the store is out of reach.
         """
         up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
-        self._recent.append((now, wanted(self._pools, self._store.backlog(), up, self._aim)))
-        while self._recent[0][0] < now - self._hold_s:
-            self._recent.popleft()
-        return {pool.name: max(past[pool.name] for _, past in self._recent) for pool in self._pools}
+        return self._held.sizes(now, wanted(self._pools, self._store.backlog(), up, self._aim))
 
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:

@@ -8,6 +8,7 @@ Larger cards that are up help with what is left over; they are started for it on
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,34 @@ def replicas(pools: Sequence[PoolState], waiting: Iterable[Waiting], target: Tar
     for group in sorted(waiting, key=lambda group: len(group.seconds)):
         _assign(group, [pool for pool in by_size if pool.name in group.seconds], assigned, target)
     return {pool.name: _sized(pool, assigned[pool.name], target) for pool in pools}
+
+
+class Held:
+    """Sizes that fall only after they have been lower for `hold_s` seconds: a card not needed any more is kept so long."""
+
+    def __init__(self, hold_s: float) -> None:
+        self._hold_s = hold_s
+        # By pool the sizes that may still be the most, falling, each with the moment until which it was wanted.
+        self._recent: dict[str, deque[tuple[int, float]]] = {}
+
+    def sizes(self, now: float, latest: Mapping[str, int]) -> dict[str, int]:
+        """The most that each pool was to have lately.
+
+        Args:
+            now: any clock's seconds that never goes back.
+            latest: what each pool should have from now on.
+        """
+        return {pool: self._most(now, self._recent.setdefault(pool, deque()), size) for pool, size in latest.items()}
+
+    def _most(self, now: float, recent: deque[tuple[int, float]], size: int) -> int:
+        if recent:
+            recent[-1] = (recent[-1][0], now)
+        while recent and recent[-1][0] <= size:
+            recent.pop()
+        recent.append((size, now))
+        while recent[0][1] < now - self._hold_s:
+            recent.popleft()
+        return recent[0][0]
 
 
 def _assign(group: Waiting, able: Sequence[PoolState], assigned: dict[str, float], target: Target) -> None:

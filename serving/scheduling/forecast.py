@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from serving.scheduling.queueing import Head, Usage, choose, faded
+from serving.scheduling.queueing import Head, Usage, choose
+from serving.scheduling.tally import Tally
 
 LOOKS = 20_000
 """Heads that one forecast looks at, some 2 microseconds each; of longer lines a card takes several jobs at once."""
@@ -98,7 +99,7 @@ def _turns(
 
     With a guest only until each pool that can hold it has taken it; it stays for the others all the same.
     """
-    pools = {one.pool: _Pool(one.usage) for one in cards if one.free_in_s}
+    pools = {one.pool: Tally(one.usage) for one in cards if one.free_in_s}
     free = [(at, number, one.pool) for number, one in enumerate(cards) for at in one.free_in_s]
     heapq.heapify(free)
     awaiting = {pool for pool in pools if guest is not None and (not guest.fit or pool in guest.fit)}
@@ -115,7 +116,8 @@ def _turns(
         if chosen.job_id == _GUEST:
             awaiting.remove(pool)
         else:
-            pools[pool].charge(taken, seconds)
+            batch, timed = taken.priority == "batch", taken.deadline is not None
+            pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed)
             heapq.heapreplace(free, (at + seconds, number, pool))
         yield at, pool, taken, seconds
 
@@ -144,28 +146,6 @@ class _Line:
             self._stretches.pop()
             self._left = self._stretches[-1].jobs if self._stretches else 0
         return first, first.seconds_each(pool) * count
-
-
-class _Pool:
-    """What a pool has served, as time goes on."""
-
-    def __init__(self, usage: Usage) -> None:
-        self._by_owner = dict(usage.by_owner)
-        self._batch_s, self._deadline_s = usage.batch_s, usage.deadline_s
-        self._at = 0.0
-
-    def usage(self, at: float) -> Usage:
-        kept = faded(1.0, at - self._at)
-        self._at = at
-        self._by_owner = {owner: gpu_s * kept for owner, gpu_s in self._by_owner.items()}
-        self._batch_s *= kept
-        self._deadline_s *= kept
-        return Usage(self._by_owner, self._batch_s, self._deadline_s)
-
-    def charge(self, job: Stretch, gpu_s: float) -> None:
-        self._by_owner[job.owner] = self._by_owner.get(job.owner, 0.0) + gpu_s
-        self._batch_s += gpu_s if job.priority == "batch" else 0.0
-        self._deadline_s += gpu_s if job.deadline is not None else 0.0
 
 
 def _lines(waiting: Iterable[Stretch], job: Stretch) -> list[_Line]:

@@ -1,0 +1,172 @@
+"""Who is served next and how many cards are up, on virtual time: our own way, and Serve's defaults to compare with.
+
+`ResolutionAware` keeps in memory what the store keeps in tables, and decides by the functions that the service decides
+by. Knows nothing of databases, clocks, models or Ray.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from serving.scheduling.capacity import Held, PoolState, Target, Waiting, replicas
+from serving.scheduling.queueing import Head, choose, rank
+from serving.scheduling.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job in a simulation. Moments are seconds of virtual time."""
+
+    number: int
+    accepted: float
+    seconds: Mapping[str, float]
+    """Expected GPU seconds by pool that can hold it, fastest first."""
+    owner: str = ""
+    priority: str = "interactive"
+    deadline: float | None = None
+
+    @property
+    def estimate_s(self) -> float:
+        return next(iter(self.seconds.values()))
+
+
+class Policy(Protocol):
+    """What a simulation asks. Moments are seconds of virtual time, and never go back."""
+
+    waiting: int
+    """Tasks in line."""
+    waiting_s: float
+    """Their GPU seconds, each on its fastest pool."""
+
+    def add(self, task: Task) -> None: ...
+
+    def take(self, pool: str, now: float) -> Task | None:
+        """What a free card of `pool` does next, out of the line; None where it can hold nothing that waits."""
+        ...
+
+    def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
+        """Cards that each pool should have."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Tasks of one fit, priority and owner, with or without a deadline, by rank."""
+
+    fit: frozenset[str]
+    tasks: list[tuple[float, int, Task]] = field(default_factory=list)
+
+    def head(self, key: str, pool: str) -> Head:
+        at, _, task = self.tasks[0]
+        return Head(key, self.fit, task.priority, task.owner, at, task.seconds[pool], task.deadline)
+
+
+class ResolutionAware:
+    """The service's own: shortest expected work first with ageing and fair shares; pools sized by GPU seconds."""
+
+    def __init__(self, target: Target, hold_s: float) -> None:
+        self.waiting, self.waiting_s = 0, 0.0
+        self._target = target
+        self._held = Held(hold_s)
+        self._groups: dict[str, _Group] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._by_fit: dict[frozenset[str], Counter[str]] = {}
+
+    def add(self, task: Task) -> None:
+        fit = frozenset(task.seconds)
+        key = f"{'+'.join(sorted(fit))} {task.priority} {task.deadline is not None} {task.owner}"
+        group = self._groups.setdefault(key, _Group(fit))
+        at = rank(task.accepted, task.estimate_s, task.priority, task.deadline)
+        heapq.heappush(group.tasks, (at, task.number, task))
+        self.waiting += 1
+        self.waiting_s += task.estimate_s
+        self._by_fit.setdefault(fit, Counter()).update(task.seconds)
+
+    def take(self, pool: str, now: float) -> Task | None:
+        tally = self._tallies.setdefault(pool, Tally())
+        heads = [group.head(key, pool) for key, group in self._groups.items() if pool in group.fit]
+        if not heads:
+            return None
+        chosen = heads[0] if len(heads) == 1 else choose(heads, pool, now, tally.usage(now))
+        assert chosen is not None
+        group = self._groups[chosen.job_id]
+        _, _, task = heapq.heappop(group.tasks)
+        if not group.tasks:
+            del self._groups[chosen.job_id]
+        tally.usage(now)
+        batch, timed = task.priority == "batch", task.deadline is not None
+        tally.charge(task.owner, task.seconds[pool], batch=batch, timed=timed)
+        self.waiting -= 1
+        self.waiting_s -= task.estimate_s
+        self._by_fit[group.fit].subtract(task.seconds)
+        return task
+
+    def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
+        waiting = {group.fit for group in self._groups.values()}
+        groups = [Waiting(seconds) for fit, seconds in self._by_fit.items() if fit in waiting]
+        return self._held.sizes(now, replicas(pools, groups, self._target))
+
+
+@dataclass(frozen=True)
+class ServeDefaults:
+    """Ray Serve's autoscaling on ongoing requests, by the defaults that it documents."""
+
+    target_ongoing_requests: float = 2.0
+    upscale_delay_s: float = 30.0
+    downscale_delay_s: float = 600.0
+
+
+class RequestCounting:
+    """Serve's defaults: first come, first served at each pool; as many cards as requests, whatever those cost.
+
+    Each task goes to the smallest pool that can hold it, as routes by hand would have it: Serve itself does not know
+    what a card can hold.
+    """
+
+    def __init__(self, sizes: Mapping[str, float], rules: ServeDefaults | None = None) -> None:
+        """`sizes`: of a card of each pool, in any unit."""
+        self.waiting, self.waiting_s = 0, 0.0
+        self._sizes = sizes
+        self._rules = rules or ServeDefaults()
+        self._lines: dict[str, deque[Task]] = {pool: deque() for pool in sizes}
+        self._since: dict[str, float] = {}
+        self._now: dict[str, int] = {}
+
+    def add(self, task: Task) -> None:
+        home = min(task.seconds, key=self._sizes.__getitem__)
+        self._lines[home].append(task)
+        self.waiting += 1
+        self.waiting_s += task.estimate_s
+
+    def take(self, pool: str, now: float) -> Task | None:
+        del now
+        if not self._lines[pool]:
+            return None
+        task = self._lines[pool].popleft()
+        self.waiting -= 1
+        self.waiting_s -= task.estimate_s
+        return task
+
+    def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
+        for pool in pools:
+            ongoing = len(self._lines[pool.name]) + pool.busy
+            desired = math.ceil(ongoing / self._rules.target_ongoing_requests)
+            desired = max(pool.least, min(pool.most, desired))
+            present = self._now.setdefault(pool.name, pool.least)
+            if ongoing and present == 0:
+                # From zero Serve starts one at once.
+                self._now[pool.name] = max(1, pool.least)
+            elif desired == present:
+                self._since.pop(pool.name, None)
+            else:
+                since = self._since.setdefault(pool.name, now)
+                up = desired > present
+                if now - since >= (self._rules.upscale_delay_s if up else self._rules.downscale_delay_s):
+                    self._now[pool.name] = desired
+                    self._since.pop(pool.name, None)
+        return {pool.name: max(self._now[pool.name], pool.busy) for pool in pools}
