@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from serving.errors import DoesNotFit
@@ -151,13 +151,15 @@ class _Run:
         self._events: list[_Event] = []
         self._count = 0
         self._deciding = False
+        self._scaled = any(fleet.least != fleet.most for fleet in fleets)
         self._places: dict[Shape, Placement | None] = {}
         self._arrivals: dict[int, Arrival] = {}
         self.outcomes: list[Outcome] = []
         self.samples: list[Sample] = []
 
-    def run(self, arrivals: Iterable[Arrival]) -> Simulated:
+    def run(self, arrivals: Iterable[Arrival], enough: Callable[[Outcome], bool]) -> Simulated:
         coming = iter(arrivals)
+        seen = 0
         following = next(coming, None)
         now, sampled = 0.0, 0.0
         while following is not None or self._events:
@@ -173,6 +175,9 @@ class _Run:
                 self._happen(heapq.heappop(self._events))
             if self._policy.waiting:
                 self._fill(now)
+            if any(enough(outcome) for outcome in self.outcomes[seen:]):
+                break
+            seen = len(self.outcomes)
         for cards in self._cards.values():
             cards.account(now)
         up_s = {name: cards.up_s for name, cards in self._cards.items()}
@@ -225,7 +230,7 @@ class _Run:
         self._decide_soon(now)
 
     def _decide_soon(self, now: float) -> None:
-        if not self._deciding:
+        if not self._deciding and self._scaled:
             self._deciding = True
             self._push(now + self._rules.decide_every_s, None)
 
@@ -280,9 +285,14 @@ def simulate(
     model: str,
     cost: CostRow,
     rules: Rules | None = None,
+    enough: Callable[[Outcome], bool] = lambda outcome: False,
 ) -> Simulated:
-    """Run the arrivals, in order of their moments, until the last one has ended."""
-    return _Run(fleets, policy, model, cost, rules or Rules()).run(arrivals)
+    """Run the arrivals, in order of their moments, until the last one has ended.
+
+    Args:
+        enough: is shown every outcome, and ends the simulation where it says so.
+    """
+    return _Run(fleets, policy, model, cost, rules or Rules()).run(arrivals, enough)
 
 
 def merged(streams: Iterable[Iterator[Arrival]]) -> Iterator[Arrival]:
