@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from serving.jobs.backlog import Backlog, Load
+from serving.jobs.backlog import Backlog
 from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.scheduling.capacity import Held, PoolState, Target, Waiting, replicas
@@ -25,7 +25,7 @@ def wanted(
 ) -> dict[str, int]:
     """Replicas by pool name for the backlog, and for what would wait `also`; `up` are those that run, by pool."""
     states = [_state(pool, up.get(pool.name, 0), backlog) for pool in pools]
-    groups = [Waiting(group.seconds or _anywhere(pools, group.model, group.estimate_s)) for group in backlog.groups]
+    groups = [Waiting(group.seconds or _anywhere(pools, group.model, group.estimate_s), group.jobs) for group in backlog.groups]
     return replicas(states, [*groups, *also], aim)
 
 
@@ -50,8 +50,7 @@ class Sizer:
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:
     card = CARDS.get(pool.settings.card, CARDS["cpu"])
-    busy = backlog.running.get(pool.name, Load(0, 0.0)).jobs
-    return PoolState(pool.name, card.memory_gib, pool.least, pool.most, up, min(busy, pool.most))
+    return PoolState(pool.name, card.memory_gib, pool.least, pool.most, up, backlog.left_s.get(pool.name, ()))
 
 
 def _anywhere(pools: Sequence[ServedPool], model: str, seconds: float) -> dict[str, float]:

@@ -46,8 +46,8 @@ class Backlog:
     """All waiting work, and what the pools still have in hand. Groups do not overlap; pools' loads do."""
 
     groups: tuple[WaitingGroup, ...]
-    running: Mapping[str, Load]
-    """By pool: its jobs in progress, and the GPU seconds that are left of them; one that two cards share is two."""
+    left_s: Mapping[str, tuple[float, ...]]
+    """By pool, of each of its jobs in progress: the GPU seconds that are left; one that two cards share is two."""
 
     def waiting(self, pool: str, model: str, priority: str | None = None) -> Load:
         """What waits that `pool`, which serves `model`, could take, as if no other pool took any of it.
@@ -64,6 +64,11 @@ class Backlog:
         return Load(sum(group.jobs for group in able), gpu_s)
 
     @property
+    def running(self) -> Mapping[str, Load]:
+        """By pool: its jobs in progress, and the GPU seconds that are left of them."""
+        return {pool: Load(len(left_s), sum(left_s)) for pool, left_s in self.left_s.items()}
+
+    @property
     def total(self) -> Load:
         return Load(sum(group.jobs for group in self.groups), sum(group.estimate_s for group in self.groups))
 
@@ -76,7 +81,7 @@ def backlog(connection: Connection, clock: StoreClock) -> Backlog:
     for group in [*_waiting(connection), *_abandoned(connection, clock)]:
         key = group.model, group.priority, group.fit
         found[key] = _joined(found[key], group) if key in found else group
-    return Backlog(tuple(found.values()), _running(connection, clock))
+    return Backlog(tuple(found.values()), left_s(connection, clock))
 
 
 def _waiting(connection: Connection) -> Iterator[WaitingGroup]:
@@ -106,11 +111,11 @@ def _joined(one: WaitingGroup, other: WaitingGroup) -> WaitingGroup:
     return WaitingGroup(one.model, one.priority, one.fit, one.jobs + other.jobs, estimate_s, seconds)
 
 
-def _running(connection: Connection, clock: StoreClock) -> dict[str, Load]:
-    found: dict[str, Load] = {}
-    for pool, left_s in in_hand(connection, clock):
-        before = found.get(pool, Load(0, 0.0))
-        found[pool] = Load(before.jobs + 1, before.gpu_s + left_s)
+def left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
+    """By pool, of each of its jobs in progress: the GPU seconds that are left."""
+    found: dict[str, tuple[float, ...]] = {}
+    for pool, gpu_s in in_hand(connection, clock):
+        found[pool] = (*found.get(pool, ()), gpu_s)
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, select
 
 from serving.jobs import line, usage
-from serving.jobs.backlog import in_hand
+from serving.jobs.backlog import left_s
 from serving.jobs.claims import lapsed
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import JobStatus
@@ -62,7 +62,7 @@ def outlook(
         now=now,
         job=job,
         waiting=(*_waiting(connection, model, place), *_abandoned(connection, clock, model)),
-        left_s=_left_s(connection, clock),
+        left_s=left_s(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )
 
@@ -79,16 +79,9 @@ def situation(
     return Situation(
         now=now,
         waiting=(*(_of_one(*row) for row in rows), *_abandoned(connection, clock, model)),
-        left_s=_left_s(connection, clock),
+        left_s=left_s(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )
-
-
-def _left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
-    left_s: dict[str, tuple[float, ...]] = {}
-    for pool, gpu_s in in_hand(connection, clock):
-        left_s[pool] = (*left_s.get(pool, ()), gpu_s)
-    return left_s
 
 
 def _waiting(connection: Connection, model: str, place: float) -> Iterator[Stretch]:

@@ -25,8 +25,18 @@ class PoolState:
     """Bounds of its replicas."""
     running: int = 0
     """Replicas that are up."""
-    busy: int = 0
-    """Replicas at work."""
+    left_s: tuple[float, ...] = ()
+    """Of each replica at work: seconds until it is free."""
+
+    @property
+    def busy(self) -> int:
+        """Replicas at work."""
+        return min(len(self.left_s), self.most)
+
+    def room_s(self, replicas: int, within_s: float) -> float:
+        """GPU-seconds that so many replicas can do from now on within `within_s`, besides what they are at."""
+        finishing = sum(max(0.0, within_s - left) for left in self.left_s[: self.busy])
+        return finishing + max(0, replicas - self.busy) * within_s
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Waiting:
 
     seconds: Mapping[str, float]
     """GPU-seconds of all of them, by each pool that can hold them."""
+    jobs: int = 1
+    """A card does one at a time: more cards than jobs are of no use."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Target:
 def replicas(pools: Sequence[PoolState], waiting: Iterable[Waiting], target: Target) -> dict[str, int]:
     """Replicas each pool should have, within its bounds and never fewer than are at work."""
     by_size = sorted(pools, key=lambda pool: pool.size)
-    assigned = dict.fromkeys((pool.name for pool in pools), 0.0)
+    assigned = {pool.name: _Assigned() for pool in pools}
     # What few pools can hold is placed first: it has the fewest ways out.
     for group in sorted(waiting, key=lambda group: len(group.seconds)):
         _assign(group, [pool for pool in by_size if pool.name in group.seconds], assigned, target)
@@ -85,30 +97,44 @@ class Held:
         return recent[0][0]
 
 
-def _assign(group: Waiting, able: Sequence[PoolState], assigned: dict[str, float], target: Target) -> None:
+@dataclass
+class _Assigned:
+    """Waiting work that one pool is to do."""
+
+    seconds: float = 0.0
+    jobs: float = 0.0
+
+    def add(self, group: Waiting, pool: PoolState, share: float) -> None:
+        self.seconds += group.seconds[pool.name] * share
+        self.jobs += group.jobs * share
+
+
+def _assign(group: Waiting, able: Sequence[PoolState], assigned: Mapping[str, _Assigned], target: Target) -> None:
     """Add the group's seconds to the pools, the smallest first."""
     left = 1.0  # share of the group
     for pool, limit in _rooms(able, target):
         needed = group.seconds[pool.name] * left
-        taken = min(needed, max(0.0, limit - assigned[pool.name]))
-        assigned[pool.name] += taken
-        left -= left * taken / needed if needed else left
+        taken = min(needed, max(0.0, limit - assigned[pool.name].seconds))
+        share = left * taken / needed if needed else left
+        assigned[pool.name].add(group, pool, share)
+        left -= share
         if left <= 1e-9:
             return
     if able:
-        assigned[able[0].name] += group.seconds[able[0].name] * left
+        assigned[able[0].name].add(group, able[0], left)
 
 
 def _rooms(able: Sequence[PoolState], target: Target) -> Iterable[tuple[PoolState, float]]:
     """Pools with the GPU-seconds they may be given in all, in the order in which they are filled."""
     home = able[:1]
-    yield from ((pool, pool.most * target.wait_s) for pool in home)
-    yield from ((pool, pool.running * target.wait_s) for pool in able[1:])
-    yield from ((pool, pool.most * target.overflow_s) for pool in home)
-    yield from ((pool, pool.most * target.overflow_s) for pool in able[1:])
+    yield from ((pool, pool.room_s(pool.most, target.wait_s)) for pool in home)
+    yield from ((pool, pool.room_s(pool.running, target.wait_s)) for pool in able[1:])
+    yield from ((pool, pool.room_s(pool.most, target.overflow_s)) for pool in home)
+    yield from ((pool, pool.room_s(pool.most, target.overflow_s)) for pool in able[1:])
 
 
-def _sized(pool: PoolState, seconds: float, target: Target) -> int:
-    # A busy card is free again some time; until then it does none of the waiting work.
-    wanted = math.ceil(seconds / target.wait_s - 1e-9) + (pool.busy if seconds > 0 else 0)
-    return max(pool.least, min(pool.most, max(wanted, pool.busy)))
+def _sized(pool: PoolState, work: _Assigned, target: Target) -> int:
+    beyond_s = work.seconds - pool.room_s(pool.busy, target.wait_s)
+    # At most one for each job; one at least for what waits where nothing runs.
+    more = min(math.ceil(beyond_s / target.wait_s - 1e-9), math.ceil(work.jobs - 1e-9)) if beyond_s > 0 else 0
+    return max(pool.least, min(pool.most, pool.busy + more))

@@ -76,6 +76,7 @@ class ResolutionAware:
         self._groups: dict[str, _Group] = {}
         self._tallies: dict[str, Tally] = {}
         self._by_fit: dict[frozenset[str], Counter[str]] = {}
+        self._jobs: Counter[frozenset[str]] = Counter()
 
     def add(self, task: Task) -> None:
         fit = frozenset(task.seconds)
@@ -86,6 +87,7 @@ class ResolutionAware:
         self.waiting += 1
         self.waiting_s += task.estimate_s
         self._by_fit.setdefault(fit, Counter()).update(task.seconds)
+        self._jobs[fit] += 1
 
     def take(self, pool: str, now: float) -> Task | None:
         tally = self._tallies.setdefault(pool, Tally())
@@ -104,11 +106,11 @@ class ResolutionAware:
         self.waiting -= 1
         self.waiting_s -= task.estimate_s
         self._by_fit[group.fit].subtract(task.seconds)
+        self._jobs[group.fit] -= 1
         return task
 
     def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
-        waiting = {group.fit for group in self._groups.values()}
-        groups = [Waiting(seconds) for fit, seconds in self._by_fit.items() if fit in waiting]
+        groups = [Waiting(sums, self._jobs[fit]) for fit, sums in self._by_fit.items() if self._jobs[fit]]
         return self._held.sizes(now, replicas(pools, groups, self._target))
 
 

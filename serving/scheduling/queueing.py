@@ -6,8 +6,9 @@ the heads, `choose` decides anew for every card. What follows for waiting:
 
 - inside a group a job is never passed by one accepted after its rank: one of w expected seconds is passed for
   `PATIENCE * w` seconds at most, and for `DELAY_S` more in batch;
-- while several owners wait, one that has been served `QUANTUM_S` more than another waits for it, and what it was
-  served is forgotten by half every `HALF_LIFE_S`, so no owner waits for ever;
+- while several owners wait, what one of them was served more than another, beyond `QUANTUM_S`, its jobs wait longer;
+  it is forgotten by half every `HALF_LIFE_S`, so no owner waits for ever. A short job of an owner who was served much
+  may still pass a long one that can wait: that is what keeps short jobs short among many owners;
 - batch jobs past their rank stand in one line with interactive ones until they have had `BATCH_SHARE` of a pool,
   and deadlines overtake until theirs have had `DEADLINE_SHARE` of it: none of the three starves the others;
 - a card that could hold a waiting job is never left idle.
@@ -29,7 +30,7 @@ BATCH_SHARE = 0.2
 DEADLINE_SHARE = 0.5
 """Part of a pool's recent GPU seconds up to which jobs overtake for their deadlines' sake."""
 QUANTUM_S = 60.0
-"""GPU seconds that one owner may be ahead of another before it has to wait for it."""
+"""GPU seconds that one owner may be ahead of another before its jobs wait longer for it."""
 HALF_LIFE_S = 900.0
 """Seconds in which served GPU seconds count for half."""
 
@@ -86,8 +87,8 @@ def choose(heads: Iterable[Head], pool: str, now: float, usage: Usage | None = N
     """The head that a free card of `pool` takes; None where it can hold none of them.
 
     In this order: interactive jobs, with due batch jobs and deadlines while they are within their shares; jobs
-    that fewer pools can hold, unless one of the others is due; owners served least in this pool lately; deadlines
-    that have come close; the lowest rank.
+    that fewer pools can hold, unless one of the others is due; deadlines that have come close, of owners who were not
+    served more than others lately; jobs that can wait least, by their ranks and what their owners were served.
 
     Args:
         now: epoch seconds.
@@ -104,15 +105,17 @@ def choose(heads: Iterable[Head], pool: str, now: float, usage: Usage | None = N
 
 def _order(
     head: Head, now: float, usage: Usage, least_s: float, late: set[tuple[frozenset[str], str]]
-) -> tuple[bool, float, float, bool, float, str]:
+) -> tuple[bool, float, bool, float, float, str]:
+    ahead_s = usage.by_owner.get(head.owner, 0.0) - least_s
     close = _is_close(head, now) and _within(usage.deadline_s, DEADLINE_SHARE, usage)
     due = now >= head.rank and _within(usage.batch_s, BATCH_SHARE, usage)
     second_class = head.priority == "batch" and not (close or due)
     # One late job shows that its other pools fall behind with all of its kind; a late batch job says nothing of
     # interactive ones. Where nobody knows which pools can hold a job, it can wait for any of them.
     width = 1.0 if (head.fit, head.priority) in late else float(len(head.fit) or "inf")
-    ahead = (usage.by_owner.get(head.owner, 0.0) - least_s) // QUANTUM_S
-    return second_class, width, ahead, not close, head.rank, head.job_id
+    # How long it can wait for others: what is left of its patience, and what its owner was served more than they.
+    can_wait_s = max(0.0, head.rank - now) + max(0.0, ahead_s - QUANTUM_S)
+    return second_class, width, not (close and ahead_s <= QUANTUM_S), can_wait_s, head.rank, head.job_id
 
 
 def _is_close(head: Head, now: float) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from serving.errors import DoesNotFit
 from serving.scheduling.capacity import PoolState
@@ -116,12 +116,17 @@ class _Cards:
 
     fleet: Fleet
     idle: int = 0
-    busy: int = 0
+    ends: list[float] = field(default_factory=list)
+    """Of the cards at work: when they are free."""
     starting: int = 0
     wanted: int = 0
     changed: float = 0.0
     up_s: float = 0.0
     busy_s: float = 0.0
+
+    @property
+    def busy(self) -> int:
+        return len(self.ends)
 
     @property
     def up(self) -> int:
@@ -133,9 +138,10 @@ class _Cards:
         self.busy_s += self.busy * (now - self.changed)
         self.changed = now
 
-    def state(self) -> PoolState:
-        at_work = self.idle + self.busy
-        return PoolState(self.fleet.pool.name, self.fleet.size, self.fleet.least, self.fleet.most, at_work, self.busy)
+    def state(self, now: float) -> PoolState:
+        left_s = tuple(end - now for end in self.ends)
+        fleet = self.fleet
+        return PoolState(fleet.pool.name, fleet.size, fleet.least, fleet.most, self.idle + self.busy, left_s)
 
 
 _Event = tuple[float, int, _Cards | None, Outcome | None]
@@ -223,7 +229,7 @@ class _Run:
         if outcome is None:
             cards.starting -= 1
         else:
-            cards.busy -= 1
+            cards.ends.remove(now)
             self.outcomes.append(outcome)
         cards.idle += 1
         self._stop_idle(cards)
@@ -236,7 +242,7 @@ class _Run:
 
     def _decide(self, now: float) -> None:
         self._deciding = False
-        wanted = self._policy.sizes(now, [cards.state() for cards in self._cards.values()])
+        wanted = self._policy.sizes(now, [cards.state(now) for cards in self._cards.values()])
         for name, cards in self._cards.items():
             cards.account(now)
             cards.wanted = wanted[name]
@@ -266,11 +272,12 @@ class _Run:
     def _begin(self, cards: _Cards, task: Task, now: float) -> None:
         cards.account(now)
         cards.idle -= 1
-        cards.busy += 1
         pool = cards.fleet.pool.name
         took_s = task.seconds[pool] * self._random.lognormvariate(0.0, self._rules.noise)
         outcome = Outcome(self._arrivals.pop(task.number), "", pool, now, now + took_s)
-        self._push(now + took_s + self._rules.gap_s, cards, outcome)
+        free = now + took_s + self._rules.gap_s
+        cards.ends.append(free)
+        self._push(free, cards, outcome)
 
     def _sample(self, at: float) -> None:
         for name, cards in self._cards.items():

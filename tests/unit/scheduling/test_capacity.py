@@ -19,7 +19,7 @@ def sized(*waiting: Waiting, small: PoolState = SMALL, large: PoolState = LARGE)
 
 def shared(seconds: float) -> Waiting:
     """Work that both can hold; the large card is twice as fast."""
-    return Waiting({"rtx4090": seconds, "a100": seconds / 2})
+    return Waiting({"rtx4090": seconds, "a100": seconds / 2}, jobs=max(1, int(seconds / 5)))
 
 
 def test_nothing_waits_nothing_runs() -> None:
@@ -43,8 +43,13 @@ def test_unless_it_would_wait_far_too_long() -> None:
 
 
 def test_a_large_job_starts_only_a_large_card() -> None:
-    assert sized(Waiting({"a100": 170.0})) == (0, 2)
     assert sized(Waiting({"a100": 50.0})) == (0, 1)
+    assert sized(Waiting({"a100": 170.0}, jobs=2)) == (0, 2)
+
+
+def test_more_cards_than_jobs_are_of_no_use() -> None:
+    assert sized(Waiting({"a100": 1000.0}, jobs=1)) == (0, 1)
+    assert sized(Waiting({"rtx4090": 1000.0}, jobs=2)) == (2, 0)
 
 
 def test_a_large_card_that_is_up_takes_what_the_small_ones_cannot_do_in_time() -> None:
@@ -58,10 +63,22 @@ def test_work_only_a_large_card_holds_has_the_first_claim_on_it() -> None:
     assert sized(shared(300), Waiting({"a100": 60.0}), large=up) == (4, 1)
 
 
-def test_busy_cards_are_kept_and_do_none_of_the_waiting_work() -> None:
-    busy = PoolState("rtx4090", size=24, least=0, most=4, running=2, busy=2)
-    assert sized(small=busy) == (2, 0)
-    assert sized(shared(60), small=busy) == (3, 0)
+def at_work(*left_s: float) -> PoolState:
+    return PoolState("rtx4090", size=24, least=0, most=4, running=len(left_s), left_s=left_s)
+
+
+def test_cards_at_work_are_kept() -> None:
+    assert sized(small=at_work(10.0, 100.0)) == (2, 0)
+
+
+def test_what_a_card_can_do_after_its_job_needs_no_other() -> None:
+    assert sized(shared(50), small=at_work(5.0)) == (1, 0)
+    assert sized(shared(50), small=at_work(30.0, 30.0)) == (2, 0)
+
+
+def test_a_card_with_a_long_job_does_none_of_the_waiting_work() -> None:
+    assert sized(shared(50), small=at_work(300.0)) == (2, 0)
+    assert sized(shared(60), small=at_work(300.0, 60.0)) == (3, 0)
 
 
 def test_bounds_hold() -> None:
@@ -71,12 +88,12 @@ def test_bounds_hold() -> None:
 
 
 pools = st.builds(
-    lambda i, size, least, more, running: PoolState(f"p{i}", size, least, least + more, running, 0),
+    lambda i, size, least, more, left_s: PoolState(f"p{i}", size, least, least + more, len(left_s), tuple(left_s)),
     st.integers(0, 3),
     st.floats(1, 200),
     st.integers(0, 2),
     st.integers(1, 5),
-    st.integers(0, 3),
+    st.lists(st.floats(0, 500), max_size=3),
 )
 
 

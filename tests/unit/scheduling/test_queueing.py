@@ -133,7 +133,7 @@ def test_a_large_card_helps_with_shared_jobs_when_it_has_none_of_its_own() -> No
 def test_one_late_job_opens_the_large_card_to_all_that_share_its_pools() -> None:
     late, fresh = head("late", rank=100.0), head("fresh", owner="b", rank=900.0)
     own = head("own", fit=LARGE, rank=500.0)
-    assert taken(late, fresh, own, now=200.0, usage=Usage({"a": 500.0})) == "fresh"
+    assert taken(late, fresh, own, now=200.0, usage=Usage({"a": 1000.0})) == "fresh"
 
 
 def test_a_late_batch_job_does_not_open_the_large_card_to_interactive_ones() -> None:
