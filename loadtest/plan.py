@@ -38,7 +38,7 @@ ALL = "all"
 MOST = 512
 """Cards of one class that are tried."""
 RULES = Rules(noise=SLACK, decide_every_s=5.0)
-"""The service sizes its pools twice a second; cards take a minute to start, so that a simulation may do so less often."""
+"""The service sizes its pools twice a second; cards take a minute to start, so a simulation may do so less often."""
 _SLO = re.compile(r"(?:(?P<kind>[^:=]+):)?(?:(?P<of>wait|latency)\.)?p(?P<percent>\d{2})=(?P<seconds>\d+(?:\.\d+)?)s?")
 
 
@@ -147,7 +147,9 @@ class _Search:
         for place in range(len(cards)):
             cards = self._fewest(cards, place, lambda one, n: replace(one, least=n), cards[place].least)
         for place in range(len(cards)):
-            cards = self._fewest(cards, place, lambda one, n: replace(one, most=max(n, one.least, 1)), cards[place].most)
+            cards = self._fewest(
+                cards, place, lambda one, n: replace(one, most=max(n, one.least, 1)), cards[place].most
+            )
         return cards
 
     def _fewest(self, cards: list[Cards], place: int, change: Callable[[Cards, int], Cards], most: int) -> list[Cards]:

@@ -93,8 +93,12 @@ SCENARIOS: Mapping[str, Scenario] = {
             "creators",
             "a creators' day: quiet at night, busy at noon and after dinner",
             (
-                Stream("preview", PREVIEW, hourly((0, 60), (5, 15), (12, 240), (16, 150), (21, 360), (24, 60)), _CREATORS),
-                Stream("standard", STANDARD, hourly((0, 30), (5, 8), (12, 120), (16, 80), (21, 180), (24, 30)), _CREATORS),
+                Stream(
+                    "preview", PREVIEW, hourly((0, 60), (5, 15), (12, 240), (16, 150), (21, 360), (24, 60)), _CREATORS
+                ),
+                Stream(
+                    "standard", STANDARD, hourly((0, 30), (5, 8), (12, 120), (16, 80), (21, 180), (24, 30)), _CREATORS
+                ),
                 Stream("high", HIGH, hourly((0, 4), (5, 1), (12, 16), (21, 24), (24, 4)), _CREATORS),
             ),
         ),

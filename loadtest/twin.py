@@ -101,11 +101,12 @@ class Figures:
 
 
 def figures(outcomes: Iterable[Outcome]) -> Mapping[str, Figures]:
-    """By kind, and of all of them under "all"."""
+    """By kind, and of all that are not batch under "interactive"."""
     kinds: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         kinds[outcome.arrival.kind].append(outcome)
-        kinds["all"].append(outcome)
+        if outcome.arrival.priority != "batch":
+            kinds["interactive"].append(outcome)
     return {kind: _figures(found) for kind, found in sorted(kinds.items())}
 
 

@@ -25,7 +25,10 @@ def wanted(
 ) -> dict[str, int]:
     """Replicas by pool name for the backlog, and for what would wait `also`; `up` are those that run, by pool."""
     states = [_state(pool, up.get(pool.name, 0), backlog) for pool in pools]
-    groups = [Waiting(group.seconds or _anywhere(pools, group.model, group.estimate_s), group.jobs) for group in backlog.groups]
+    groups = [
+        Waiting(group.seconds or _anywhere(pools, group.model, group.estimate_s), group.jobs)
+        for group in backlog.groups
+    ]
     return replicas(states, [*groups, *also], aim)
 
 

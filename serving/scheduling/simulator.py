@@ -153,7 +153,7 @@ class _Run:
     def __init__(self, fleets: Sequence[Fleet], policy: Policy, model: str, cost: CostRow, rules: Rules) -> None:
         self._cards = {fleet.pool.name: _Cards(fleet, idle=fleet.least, wanted=fleet.least) for fleet in fleets}
         self._policy, self._model, self._cost, self._rules = policy, model, cost, rules
-        self._random = random.Random(rules.seed)
+        self._random = random.Random(rules.seed)  # noqa: S311 (no secrecy in a simulation)
         self._events: list[_Event] = []
         self._count = 0
         self._deciding = False
@@ -206,9 +206,7 @@ class _Run:
             return
         self._count += 1
         self._arrivals[self._count] = arrival
-        policy.add(
-            Task(self._count, arrival.at, placement.seconds, arrival.owner, arrival.priority, arrival.deadline)
-        )
+        policy.add(Task(self._count, arrival.at, placement.seconds, arrival.owner, arrival.priority, arrival.deadline))
         self._decide_soon(arrival.at)
 
     def _place(self, shape: Shape) -> Placement | None:

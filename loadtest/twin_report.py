@@ -1,0 +1,81 @@
+"""What a simulation gave: a table of waits by kind, one of cards, and a plot over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from loadtest.arrivals import HOUR
+from loadtest.twin import Cards, Figures
+from serving.scheduling.simulator import Sample, Simulated
+
+COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d")
+
+
+def waits_table(found: Mapping[str, Figures], title: str | None = None) -> Table:
+    columns = ("requests", "count", "refused", "wait p50 s", "wait p95 s", "whole p50 s", "whole p95 s", "whole p99 s")
+    table = Table(*columns, title=title)
+    for kind, row in found.items():
+        seconds = (row.wait_p50, row.wait_p95, row.latency_p50, row.latency_p95, row.latency_p99)
+        table.add_row(kind, str(row.count), str(row.refused), *(f"{value:.1f}" for value in seconds))
+    return table
+
+
+def cards_table(cards: Iterable[Cards], simulated: Simulated, prices: Mapping[str, float]) -> Table:
+    table = Table("cards", "bounds", "most up", "hours up", "busy", "dollars")
+    for one in cards:
+        up_s, busy_s = simulated.up_s[one.card], simulated.busy_s[one.card]
+        most = max((sample.up for sample in simulated.samples if sample.pool == one.card), default=0)
+        share = f"{busy_s / up_s:.0%}" if up_s else ""
+        dollars = f"{up_s / HOUR * prices[one.card]:.2f}"
+        table.add_row(one.card, f"{one.least}-{one.most}", str(most), f"{up_s / HOUR:.1f}", share, dollars)
+    return table
+
+
+def draw(simulations: Mapping[str, Simulated], title: str, path: Path) -> None:
+    """One column a simulation: jobs that wait, cards that are up, and each job's wait, over the same hours."""
+    figure = Figure(figsize=(6.2 * len(simulations), 9.0), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(3, len(simulations), sharex=True, sharey="row", squeeze=False)
+    for column, (name, simulated) in enumerate(simulations.items()):
+        waiting, cards, waits = grid[:, column]
+        waiting.set_title(name)
+        _waiting(waiting, simulated.samples)
+        _cards(cards, simulated.samples)
+        _waits(waits, simulated)
+        for axes in (waiting, cards, waits):
+            axes.grid(alpha=0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+        waits.set_xlabel("hours since the start")
+    figure.savefig(path, dpi=110)
+
+
+def _waiting(axes: Axes, samples: Sequence[Sample]) -> None:
+    first = [sample for sample in samples if sample.pool == samples[0].pool]
+    axes.plot([sample.at / HOUR for sample in first], [sample.waiting for sample in first], color="0.25")
+    axes.set_ylabel("jobs waiting")
+
+
+def _cards(axes: Axes, samples: Sequence[Sample]) -> None:
+    for colour, pool in zip(COLOURS, dict.fromkeys(sample.pool for sample in samples), strict=False):
+        mine = [sample for sample in samples if sample.pool == pool]
+        hours = [sample.at / HOUR for sample in mine]
+        axes.step(hours, [sample.up for sample in mine], where="post", color=colour, label=f"{pool}, up")
+        axes.fill_between(hours, [sample.busy for sample in mine], step="post", color=colour, alpha=0.25, linewidth=0)
+    axes.set_ylabel("cards (shaded: at work)")
+    axes.legend(frameon=False)
+
+
+def _waits(axes: Axes, simulated: Simulated) -> None:
+    kinds = sorted({outcome.arrival.kind for outcome in simulated.outcomes})
+    for colour, kind in zip(COLOURS, kinds, strict=False):
+        mine = [outcome for outcome in simulated.outcomes if outcome.arrival.kind == kind and not outcome.refused]
+        hours = [outcome.arrival.at / HOUR for outcome in mine]
+        axes.scatter(hours, [outcome.wait_s + 1 for outcome in mine], s=4, color=colour, label=kind, alpha=0.6)
+    axes.set_yscale("log")
+    axes.set_ylabel("1 s + wait of each job")
+    axes.legend(frameon=False, markerscale=3)
