@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFilter
 
+from serving.framing import BLUR, EDGE
 from serving.picture_warnings import ANALYSIS_SIDE
-from serving.request import BLUR, EDGE
 from serving.subject import CENTER, Point, border_of
 
 # Coarse reduction stops at this multiple of the wanted size and Lanczos does the rest; from 3 on Pillow's

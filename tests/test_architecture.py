@@ -20,6 +20,8 @@ ORDER = [
     "metrics",
     "presets",
     "cautions",
+    "limits",
+    "framing",
     "request",
     "prompts",
     "subject",
