@@ -51,7 +51,7 @@ class Client:
         self._http.close()
 
     def submit(self, picture: Path, fields: Mapping[str, object]) -> Video:
-        """Submit `picture` with the API's fields; None values are left out."""
+        """Submit `picture` with the API's fields; None values and empty lists are left out."""
         return self._send_picture("/v1/videos", picture, fields)
 
     def quote(self, picture: Path, fields: Mapping[str, object]) -> Quote:
@@ -110,7 +110,12 @@ class Client:
         return None
 
     def _send_picture(self, path: str, picture: Path, fields: Mapping[str, object]) -> dict[str, Any]:
-        form = {name: str(value) for name, value in fields.items() if value is not None}
+        form: dict[str, str | list[str]] = {}
+        for name, value in fields.items():
+            if isinstance(value, list | tuple):
+                form[f"{name}[]"] = [str(item) for item in value]
+            elif value is not None:
+                form[name] = str(value)
         with picture.open("rb") as file:
             answer: dict[str, Any] = self._send("POST", path, data=form, files={"input_reference": file}).json()
         return answer

@@ -5,14 +5,16 @@ Knows nothing of HTTP, pictures' bytes, jobs or cards.
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from serving.errors import InvalidParameter, ModelNotFound
 from serving.framing import EDGE, background, frame_size, preset_of
 from serving.limits import out_of_range, text, whole, within
+from serving.montage import Loop, Montage, check_length, check_words, montage_of
 from serving.presets import ModelProfile, Preset, target_size
 from serving.scheduling.accelerations import ACCELERATIONS
 from serving.scheduling.cost import Shape
@@ -34,6 +36,14 @@ def _listed(value: object) -> object:
     return [name for name in map(str.strip, value.split(",")) if name] if isinstance(value, str) else value
 
 
+def _from_json(value: object) -> object:
+    """A list as JSON text as a list: what is in it may have commas of its own."""
+    try:
+        return json.loads(value or "[]") if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 class VideoParameters(BaseModel):
     """One submission as sent, apart from the picture; what is left out takes the preset's or the model's default."""
 
@@ -52,8 +62,11 @@ class VideoParameters(BaseModel):
         description="What padding and transparent parts are filled with: a colour such as #ffffff; edge, the border's "
         "own (default); or blur, the picture itself, blurred. With edge and blur transparent parts are white.",
     )
-    num_frames: int | None = Field(None, description="Frames in the clip.")
-    seconds: float | None = Field(None, description="Length; seconds x fps frames. Excludes num_frames.")
+    num_frames: int | None = Field(None, description="Frames in the clip, or in each of its parts.")
+    seconds: float | None = Field(
+        None,
+        description="Length of the clip: seconds x fps frames, or as near as parts allow. Excludes num_frames.",
+    )
     fps: int | None = Field(None, description="Frames a second: playback rate and motion condition.")
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Classifier-free guidance; 1.0 turns it off.")
@@ -62,6 +75,15 @@ class VideoParameters(BaseModel):
     acceleration: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
         None, description="Ways to a clip in less time that change it, a list or with commas between; none by default."
     )
+    segments: int | None = Field(
+        None, description="1 (default) to 8 parts, each begun with the last frame of the one before."
+    )
+    angles: Annotated[list[str], BeforeValidator(_from_json)] | None = Field(
+        None,
+        description="2 to 6 parts, one after the other, each begun with the picture: what each adds to the prompt. "
+        "A list, or one as JSON text. Excludes segments.",
+    )
+    loop: Loop | None = Field(None, description="none (default), or pingpong: forward, then backward.")
     format: Format | None = Field(None, description="mp4 (default), webm or gif.")
     priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
     deadline: float | None = Field(None, description="Seconds from now within which the clip is wanted.")
@@ -84,6 +106,7 @@ class VideoRequest(BaseModel):
     height: int
     fit: Fit
     num_frames: int
+    """Of each part."""
     fps: int
     num_inference_steps: int
     guidance_scale: float
@@ -95,6 +118,9 @@ class VideoRequest(BaseModel):
     background: str = EDGE
     acceleration: tuple[str, ...] = ()
     """Names of `ACCELERATIONS`, in the order of that table."""
+    segments: int = 1
+    angles: tuple[str, ...] = ()
+    loop: Loop = "none"
     deadline_s: float | None = None
     """Seconds from acceptance within which the clip is wanted."""
 
@@ -103,8 +129,30 @@ class VideoRequest(BaseModel):
         return f"{self.width}x{self.height}"
 
     @property
+    def montage(self) -> Montage:
+        return Montage(self.segments, self.angles, self.loop)
+
+    @property
+    def parts(self) -> tuple[VideoRequest, ...]:
+        """Each part as a request of its own: on the picture it begins with, that gives the part's frames."""
+        montage = self.montage
+        alone: dict[str, Any] = {"segments": 1, "angles": (), "loop": "none"}
+        said = zip(montage.prompts(self.prompt), montage.seeds(self.seed), strict=True)
+        return tuple(self.model_copy(update=alone | {"prompt": prompt, "seed": seed}) for prompt, seed in said)
+
+    @property
+    def all_frames(self) -> int:
+        """Frames in the whole clip."""
+        return self.montage.total(self.num_frames)
+
+    @property
+    def all_steps(self) -> int:
+        """Denoising steps of all parts."""
+        return self.montage.parts * self.num_inference_steps
+
+    @property
     def duration_s(self) -> float:
-        return self.num_frames / self.fps
+        return self.all_frames / self.fps
 
     @property
     def guided(self) -> bool:
@@ -114,7 +162,15 @@ class VideoRequest(BaseModel):
     @property
     def shape(self) -> Shape:
         """What decides the cost."""
-        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided, self.acceleration)
+        return Shape(
+            self.width,
+            self.height,
+            self.num_frames,
+            self.num_inference_steps,
+            self.guided,
+            self.acceleration,
+            self.montage.parts,
+        )
 
 
 def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:
@@ -138,9 +194,14 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
     if parameters.deadline is not None and parameters.deadline <= 0:
         raise out_of_range("deadline", parameters.deadline, "more than 0 seconds")
     width, height = frame_size(parameters, profile, (1, 1))
+    prompt = text("prompt", parameters.prompt)
+    montage = montage_of(parameters.segments, parameters.angles, parameters.loop)
+    check_words(montage, prompt)
+    num_frames = _num_frames(parameters, profile, fps, preset.num_frames if preset else None, montage)
+    check_length(montage, num_frames)
     return VideoRequest(
         model=profile.name,
-        prompt=text("prompt", parameters.prompt),
+        prompt=prompt,
         negative_prompt=_negative_prompt(parameters, profile),
         preset=parameters.preset,
         width=width,
@@ -148,7 +209,7 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         fit=parameters.fit or "crop",
         focus=parameters.focus or "auto",
         background=background(parameters),
-        num_frames=_num_frames(parameters, profile, fps, preset.num_frames if preset else None),
+        num_frames=num_frames,
         fps=fps,
         num_inference_steps=_steps(parameters, profile, preset, acceleration),
         guidance_scale=guidance,
@@ -157,6 +218,9 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         priority=parameters.priority or "interactive",
         metadata=parameters.metadata or {},
         acceleration=acceleration,
+        segments=montage.segments,
+        angles=montage.angles,
+        loop=montage.loop,
         deadline_s=parameters.deadline,
     )
 
@@ -167,7 +231,9 @@ def reworded(request: VideoRequest, prompt: str) -> VideoRequest:
     Raises:
         InvalidPrompt: the prompt is empty, too long, or not text.
     """
-    return request.model_copy(update={"prompt": text("prompt", prompt)})
+    prompt = text("prompt", prompt)
+    check_words(request.montage, prompt)
+    return request.model_copy(update={"prompt": prompt})
 
 
 def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
@@ -177,21 +243,25 @@ def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
     return Choices(int(profile.num_frames.low), sizes)
 
 
-def _num_frames(parameters: VideoParameters, profile: ModelProfile, fps: int, preset_default: int | None) -> int:
+def _num_frames(
+    parameters: VideoParameters, profile: ModelProfile, fps: int, preset_default: int | None, montage: Montage
+) -> int:
+    """Of each part."""
     allowed = profile.num_frames
     if parameters.seconds is None:
         return whole("num_frames", parameters.num_frames, allowed, preset_default)
     if parameters.num_frames is not None:
         raise InvalidParameter("seconds: cannot be given together with num_frames.", param="seconds")
     length = parameters.seconds * fps  # infinite where seconds are near the largest number there is
-    frames = round(length) if math.isfinite(length) else length
-    if not allowed.low <= frames <= allowed.high:
+    frames, each = (round(n) if math.isfinite(n) else n for n in (length, montage.each(length)))
+    if not allowed.low <= each <= allowed.high:
+        least, most = montage.total(int(allowed.low)), montage.total(int(allowed.high))
         raise InvalidParameter(
-            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames:g} frames; allowed are {allowed.low:g} to "
-            f"{allowed.high:g} frames, {allowed.low / fps:g} to {allowed.high / fps:g} s at this rate.",
+            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames:g} frames; allowed are {least} to "
+            f"{most} frames, {least / fps:g} to {most / fps:g} s at this rate.",
             param="seconds",
         )
-    return int(frames)
+    return int(each)
 
 
 def _acceleration(parameters: VideoParameters, profile: ModelProfile, guidance_scale: float) -> tuple[str, ...]:
