@@ -130,6 +130,20 @@ def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
     assert seen[-1] == (None, 100)
 
 
+def test_a_chained_clip_played_forward_and_back(http: httpx.Client, tmp_path: Path) -> None:
+    video = submit(http, segments=2, loop="pingpong", num_inference_steps=4, seed=1)
+    done = wait_for(lambda: (v := following(http, video))["status"] == "completed" and v, 120)
+    assert (done["seconds"], done["steps"], done["attempt"]) == (str((8 + 7 + 13) / 8), 8, 1)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(http.get(f"/v1/videos/{video}/content").content)
+    assert probe(clip).frames == 28
+    recipe = read_recipe(clip)
+    assert recipe is not None
+    assert recipe["montage"] == done["recipe"]["montage"]
+    assert [part["seed"] for part in recipe["montage"]["parts"]] == [1, 2]
+    assert (recipe["montage"]["num_frames"], recipe["montage"]["reversed_frames"]) == (28, 13)
+
+
 def test_events_through_serve_s_proxy(http: httpx.Client) -> None:
     """As they happen, with their end; and a client that waits and goes away is noticed."""
     video = submit(http, num_inference_steps=8)

@@ -114,6 +114,18 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
     assert [path.name for path in clip.parent.iterdir()] == ["CLIP.GIF"]
 
 
+def test_angles_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_MODEL", tiny)
+    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--json", "--loop", "pingpong"]
+    angles = ["--angle", "the camera pans to the left, slowly", "--angle", "the camera zooms in"]
+    result = runner.invoke(app, ["generate", str(PICTURE), "a mug", *options, *angles])
+    assert result.exit_code == 0, result.output
+    recipe = json.loads(result.stdout)["recipe"]
+    assert [part["prompt"] for part in recipe["montage"]["parts"]] == [f"a mug, {angle}" for angle in angles[1::2]]
+    assert probe(folder / "clip.mp4").frames == recipe["montage"]["num_frames"] == 6
+    assert read_recipe(folder / "clip.mp4")["montage"] == recipe["montage"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [
@@ -122,6 +134,9 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
         (["--negative-prompt", "blurry"], "negative_prompt"),
         (["--size", "100x100"], "size"),
         (["--acceleration", "deepcache,turbo"], "acceleration"),
+        (["--segments", "9"], "segments"),
+        (["--angle", "one"], "angles"),
+        (["--loop", "round"], "loop"),
     ],
 )
 def test_bad_parameters_are_named_before_anything_is_loaded(folder: Path, options: list[str], param: str) -> None:

@@ -609,3 +609,12 @@ def test_damaged_pictures_raise_only_our_errors(name, damage, length):
         data[int(place * (len(data) - 1))] = value
     keep = len(data) if length > 0.5 else int(length * 2 * len(data))
     only_our_errors(bytes(data[:keep]))
+
+
+def test_a_frame_of_the_clip_s_size_comes_through_as_it_is() -> None:
+    """So a clip's last frame, sent as a picture, is what its next segment begins with."""
+    frame = np.random.default_rng(0).integers(0, 256, (224, 264, 3), dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(frame).save(png, "PNG")
+    prepared = prepare(png.getvalue(), VideoParameters(prompt="p", size="264x224"), I2VGEN_XL)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(prepared.png))), frame)

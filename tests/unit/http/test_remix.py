@@ -16,7 +16,7 @@ def remix(api: Api, video_id: str, body: Any) -> Any:
 
 
 def test_only_the_prompt_is_another(api: Api) -> None:
-    video_id = api.submit(num_frames="9", priority="batch", fit="pad", **{"metadata[sku]": "A-1"})["id"]
+    video_id = api.submit(num_frames="9", priority="batch", fit="pad", segments="2", **{"metadata[sku]": "A-1"})["id"]
     source = api.store.get(video_id)
     answer = remix(api, video_id, {"prompt": "pan right"})
     assert answer.status_code == 200, answer.text
@@ -113,3 +113,12 @@ def test_an_unknown_video_and_a_full_queue(api: Api) -> None:
     full = remix(api, video_id, {"prompt": "p"})
     assert (full.status_code, full.json()["error"]["code"]) == (503, "server_overloaded")
     assert int(full.headers["retry-after"]) >= 1
+
+
+def test_angles_and_the_loop_stay_and_may_make_the_new_prompt_too_long(api: Api) -> None:
+    source = api.submit(loop="pingpong", **{"angles[]": ["a pan", "a" * 500]})
+    video = remix(api, source["id"], {"prompt": "a cup"}).json()
+    assert video["parameters"] == source["parameters"]
+    assert api.store.get(video["id"]).request.parts[0].prompt == "a cup, a pan"
+    refused = remix(api, source["id"], {"prompt": "p" * 1600})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "angles")
