@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -46,47 +47,43 @@ def made(
     )
 
 
+def sent(frame: npt.NDArray[np.uint8]) -> Image.Image:
+    """The frame as a picture that somebody submits."""
+    png = io.BytesIO()
+    Image.fromarray(frame).save(png, "PNG")
+    return Image.open(png)
+
+
 def test_the_next_segment_is_the_job_that_its_first_frame_as_a_picture_gives(pipeline: Pipeline) -> None:
     steps: list[tuple[int, int]] = []
-    whole = made(pipeline, segments=2, loop="pingpong", steps=steps)
-    frames = whole.clip.frames
+    whole = made(pipeline, segments=3, loop="pingpong", steps=steps)
     first = made(pipeline).clip.frames
-    assert np.array_equal(frames[:4], first)
-
-    png = io.BytesIO()
-    Image.fromarray(first[-1]).save(png, "PNG")
-    second = made(pipeline, Image.open(png), seed=4).clip.frames
-    assert np.array_equal(frames[4:7], second[1:])
-    # It depends on that frame: from the picture the same seed gives another clip.
+    second = made(pipeline, sent(first[-1]), seed=4).clip.frames
+    third = made(pipeline, sent(second[-1]), seed=5).clip.frames
+    forward = np.concatenate([first, second[1:], third[1:]])
+    assert np.array_equal(whole.clip.frames, np.concatenate([forward, forward[-2:0:-1]]))
+    # They depend on that frame: from the picture the same seed gives another clip.
     assert not np.array_equal(made(pipeline, seed=4).clip.frames[1:], second[1:])
-    assert np.array_equal(frames[7:], frames[5:0:-1])
 
-    assert steps == [(step, 4) for step in range(1, 5)]
-    assert whole.recipe == {
-        "num_frames": 12,
-        "reversed_frames": 5,
-        "parts": [
-            {
-                "prompt": FIELDS["prompt"],
-                "seed": 3,
-                "begins_with": {"source": "picture"},
-                "dropped_frames": 0,
-                "num_frames": 4,
-            },
-            {
-                "prompt": FIELDS["prompt"],
-                "seed": 4,
-                "begins_with": {
-                    "source": "part",
-                    "part": 1,
-                    "frame": 3,
-                    "rgb_sha256": hashlib.sha256(first[-1].tobytes()).hexdigest(),
-                },
-                "dropped_frames": 1,
-                "num_frames": 3,
-            },
-        ],
-    }
+    assert steps == [(step, 6) for step in range(1, 7)]
+    begins = [
+        {"source": "picture"},
+        *(
+            {"source": "part", "part": part, "frame": 3, "rgb_sha256": hashlib.sha256(frame.tobytes()).hexdigest()}
+            for part, frame in ((1, first[-1]), (2, second[-1]))
+        ),
+    ]
+    parts = [
+        {
+            "prompt": FIELDS["prompt"],
+            "seed": 3 + part,
+            "begins_with": begins[part],
+            "dropped_frames": int(part > 0),
+            "num_frames": 4 - int(part > 0),
+        }
+        for part in range(3)
+    ]
+    assert whole.recipe == {"num_frames": 18, "reversed_frames": 8, "parts": parts}
     assert set(whole.clip.timings) == {"condition", "denoise", "decode"}
 
 

@@ -122,13 +122,6 @@ def test_segments_and_a_loop(api: Api) -> None:
     assert (quote["num_frames"], quote["seconds"], quote["parameters"]["num_frames"]) == (22, "2.75", 8)
 
 
-def test_as_many_angles_as_may_be_beside_all_other_fields(api: Api) -> None:
-    notes = {f"metadata[{number}]": "x" for number in range(16)}
-    faster = ["dpm-solver++", "deepcache", "guidance-interval"]
-    video = api.submit(**notes, **{"angles[]": ["a pan"] * 6, "acceleration[]": faster}, guidance_scale="2", seed="1")
-    assert len(video["parameters"]["angles"]) == 6
-
-
 @pytest.mark.parametrize("angles", ["pan left", '["a", 1]', '{"a": 1}', "[" * 9999])
 def test_angles_that_are_no_list_of_texts(api: Api, angles: str) -> None:
     answer = api.http.post(URL, data={"prompt": "p", "angles": angles}, files={"input_reference": picture()})
