@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from serving.client import ApiError, Client, Quote, Video
+from serving.batch_commands import batch
+from serving.client import ApiError, Client, Quote, Video, api_key, default_server
 from serving.clip_options import Fields, asks_for_a_clip
 from serving.console import AsJson, err, fail, out, warn
 from serving.doctor import Level, examine, model_of
@@ -29,6 +29,7 @@ from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
+app.command()(batch)
 app.add_typer(keys, name="keys")
 app.add_typer(prompts, name="prompts")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
@@ -42,13 +43,9 @@ Server = Annotated[str | None, typer.Option(help="The service's address; I2V_SER
 stamina.instrumentation.set_on_retry_hooks([])
 
 
-def default_server() -> str:
-    return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
-
-
 def connect(server: str | None) -> Client:
     """To `server` or the default one, with the key in I2V_API_KEY."""
-    return Client(server or default_server(), os.environ.get("I2V_API_KEY"))
+    return Client(server or default_server(), api_key())
 
 
 @app.command()

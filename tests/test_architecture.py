@@ -69,6 +69,8 @@ ORDER = [
     "console",
     "key_commands",
     "clip_options",
+    "batch",
+    "batch_commands",
     "prompt_commands",
     "overview",
     "cli",
