@@ -111,6 +111,11 @@ class Client:
         """What `submit` with the same would cost, where it would run, and when; queues nothing."""
         return self._send_picture("/v1/videos/quote", picture, fields)
 
+    def remix(self, video_id: str, prompt: str) -> Video:
+        """Submit the picture, the parameters and the seed of a video again, with a prompt."""
+        video: Video = self._send("POST", f"/v1/videos/{video_id}/remix", json={"prompt": prompt}).json()
+        return video
+
     def retrieve(self, video_id: str) -> Video:
         video: Video = self._read(f"/v1/videos/{video_id}").json()
         return video

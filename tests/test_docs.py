@@ -81,6 +81,8 @@ COMMANDS = [
     "serve",
     "generate",
     "quote",
+    "batch",
+    "reproduce",
     "status",
     "pools",
     "prompts templates",
