@@ -73,7 +73,7 @@ def unreachable(server: str, error: httpx.HTTPError) -> ApiError:
             "generate in this process with --local.",
             code=REFUSED,
         )
-    return ApiError(f"{server}: {error or type(error).__name__}", code=LOST)
+    return ApiError(f"{server}: {str(error) or type(error).__name__}", code=LOST)
 
 
 def passing(error: Exception) -> bool:

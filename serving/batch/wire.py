@@ -15,10 +15,13 @@ import httpx
 import stamina
 
 from serving.client import POLL_AFTER, ApiError, Quote, Unavailable, Video, checked, passing, unreachable
+from serving.errors import I2VError
 from serving.jobs.submissions import KEY
 from serving.remote_picture import FIELD
 
 PAGE = 100
+FAULTS = 5
+"""How often a request is sent that the service breaks on."""
 NOTHING: Mapping[str, str] = {}
 OnWait = Callable[[str], object]
 
@@ -113,7 +116,17 @@ class Wire:
         Raises:
             ApiError: it is refused, or patience is at its end.
         """
-        async for attempt in stamina.retry_context(on=self._hope, attempts=None, timeout=None):
+        faults = 0
+
+        def hope(error: Exception) -> bool | float:
+            """Whether to ask again, and after how many seconds where that was said."""
+            nonlocal faults
+            if isinstance(error, ApiError) and error.code == I2VError.code:
+                faults += 1  # one request's own, and not the service's
+                return faults < FAULTS
+            return self._hope(error)
+
+        async for attempt in stamina.retry_context(on=hope, attempts=None, timeout=None):
             with attempt:
                 try:
                     response = checked(await self._http.request(method, path, **options))
@@ -124,7 +137,6 @@ class Wire:
         raise AssertionError("unreachable")
 
     def _hope(self, error: Exception) -> bool | float:
-        """Whether to ask again, and after how many seconds where that was said."""
         wait_s = error.retry_after_s if isinstance(error, Unavailable) else None
         if wait_s is not None:
             self._answered_at = time.monotonic()

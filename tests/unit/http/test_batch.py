@@ -34,6 +34,7 @@ from serving.publishing import files_of
 
 runner = CliRunner()
 WORDS = ["--prompt", "pan left"]
+FAULT = {"error": {"message": "It broke.", "type": "server_error", "code": "server_error", "param": None}}
 
 
 @pytest.fixture(autouse=True)
@@ -298,7 +299,7 @@ class Killed(BaseException):
 
 
 class Fate:
-    """Kills a run at its n-th event, and loses answers of the numbered requests."""
+    """Kills a run at its n-th event, and loses the answers of the numbered requests."""
 
     def __init__(self, dies_at: int | None, lost: set[int]) -> None:
         self._left = dies_at
@@ -313,6 +314,10 @@ class Fate:
         if self._left < 0:
             raise Killed
         return self._left == 0
+
+    @property
+    def even(self) -> bool:
+        return self._requests % 2 == 0
 
     def loses(self) -> bool:
         self._requests += 1
@@ -334,6 +339,8 @@ class Fragile(httpx.AsyncBaseTransport):
         if self._fate.event():
             raise Killed
         if self._fate.loses():
+            if self._fate.even:
+                return httpx.Response(500, json=FAULT, request=request)
             raise httpx.ReadError("lost")
         return response
 
