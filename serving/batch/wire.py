@@ -22,7 +22,6 @@ from serving.remote_picture import FIELD
 PAGE = 100
 FAULTS = 5
 """How often a request is sent that the service breaks on."""
-NOTHING: Mapping[str, str] = {}
 OnWait = Callable[[str], object]
 
 
@@ -121,7 +120,7 @@ class Wire:
         def hope(error: Exception) -> bool | float:
             """Whether to ask again, and after how many seconds where that was said."""
             nonlocal faults
-            if isinstance(error, ApiError) and error.code == I2VError.code:
+            if isinstance(error, ApiError) and not passing(error) and error.code == I2VError.code:
                 faults += 1  # one request's own, and not the service's
                 return faults < FAULTS
             return self._hope(error)

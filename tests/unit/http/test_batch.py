@@ -3,6 +3,7 @@ and that no clip is lost or made twice, wherever a run is killed and whichever a
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import signal
@@ -29,6 +30,7 @@ from serving.batch.wire import Wire
 from serving.batch.work import plan_work
 from serving.batch_commands import Run
 from serving.cli import app
+from serving.client import ApiError
 from serving.jobs.job import Job
 from serving.publishing import files_of
 
@@ -245,7 +247,8 @@ def test_a_dry_run_says_what_it_would_cost(roomy: Api, tmp_path: Path) -> None:
     with working(roomy) as server:
         code, one = batch(server, source, tmp_path / "clips", *WORDS, "--dry-run", "--price-per-hour", "3600")
         _, four = batch(server, source, tmp_path / "clips", *WORDS, "--dry-run", "--seeds", "4")
-    assert (code, one["clips"], four["clips"]) == (0, 2, 8)
+        _, first = batch(server, source, tmp_path / "clips", *WORDS, "--dry-run", "--limit", "1")
+    assert (code, one["clips"], four["clips"], first["clips"]) == (0, 2, 8, 1)
     assert one["cost"] == pytest.approx(one["gpu_seconds"], abs=0.1)
     assert four["gpu_seconds"] == pytest.approx(4 * one["gpu_seconds"], abs=0.3)
     assert one["gpu_seconds"] > 0
@@ -259,6 +262,29 @@ def test_a_full_queue_is_waited_for(make_api: Callable[..., Api], tmp_path: Path
     with working(api) as server:
         code, told = batch(server, source, tmp_path / "clips", *WORDS)
     assert (code, told["clips"]) == (0, {"completed": 8})
+
+
+def test_who_says_when_to_come_back_is_obeyed_and_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamina.set_testing(False)
+    slept: list[float] = []
+    full = httpx.Response(503, json=FAULT, headers={"retry-after": "7"})
+    answers = [httpx.Response(200, json={}), full, full, httpx.Response(200, json={"gpu_seconds": 1})]
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def ask(patience_s: float) -> dict[str, Any]:
+        transport = httpx.MockTransport(lambda request: answers.pop(0) if answers else httpx.Response(502))
+        async with Wire("http://service", patience_s=patience_s, transport=transport) as wire:
+            await wire.quote({})
+            return await wire.quote({})
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert asyncio.run(ask(patience_s=0)) == {"gpu_seconds": 1}
+    assert slept == [7.0, 7.0]
+    answers.append(httpx.Response(200, json={}))
+    with pytest.raises(ApiError, match="answered 502"):
+        asyncio.run(ask(patience_s=0))
 
 
 def test_exit_codes_for_a_service_out_of_reach_and_one_that_lets_nobody_in(roomy: Api, tmp_path: Path) -> None:
