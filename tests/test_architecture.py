@@ -65,6 +65,7 @@ ORDER = [
     "gauges",
     "http",
     "client",
+    "ui",
     "doctor",
     "console",
     "key_commands",
@@ -80,6 +81,7 @@ FORBIDDEN = {
     "serving/scheduling": {"torch", "numpy", "pydantic", "fastapi", "sqlalchemy", "PIL"},
     "serving/engine": {"fastapi", "starlette", "sqlalchemy", "imageio_ffmpeg"},
     "serving/jobs": {"fastapi", "starlette", "torch", "PIL", "imageio_ffmpeg"},
+    "serving/ui": {"torch", "numpy", "PIL", "sqlalchemy", "imageio_ffmpeg", "diffusers", "transformers"},
     "serving/http": {"torch", "sqlalchemy", "imageio_ffmpeg", "diffusers", "transformers"},
 }
 

@@ -1,0 +1,248 @@
+"""What the page does, in one language: each of its events, answered over the HTTP API. Holds no clips and no keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from serving.client import ApiError, Video
+from serving.ui import html
+from serving.ui.api import Api
+from serving.ui.catalog import Catalog
+from serving.ui.fields import FIELDS, asked, recalled, standing
+from serving.ui.following import ended, follow
+from serving.ui.layout import MOST_TAKES, Layout, fitted, lay_out, nothing
+from serving.ui.words import Words
+
+TYPING_S = 0.4
+"""How long a quote waits for the next change."""
+GALLERY_PAGE = 12
+MOST_LISTED = 100
+OWN = ""
+"""The preset of those who name none, and the template that suits a title."""
+DAY_S = 86_400
+# Into a cookie that scripts cannot read.
+ENTER_KEY = "async (key) => { await fetch('../key', {method: 'POST', body: key}); return ''; }"
+UNTOUCHED = gr.skip()
+
+
+class Page:
+    """The events of one language."""
+
+    def __init__(self, words: Words, api_of: Callable[[Mapping[str, str]], Api]) -> None:
+        """`api_of` gives the API as the visitor with these cookies sees it."""
+        self._words = words
+        self._api_of = api_of
+        self._catalog: Catalog | None = None
+        self._turns: dict[str, object] = {}
+        """By session: who says what is on the right."""
+
+    def blocks(self) -> gr.Blocks:
+        with gr.Blocks(title=self._words("title"), analytics_enabled=False, delete_cache=(3600, DAY_S)) as blocks:
+            self._wire(lay_out(self._words), blocks)
+        blocks.queue(default_concurrency_limit=None)
+        return blocks
+
+    def _wire(self, at: Layout, blocks: gr.Blocks) -> None:
+        silent: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        settings = [at.model, at.preset, *at.fields]
+        wishes = [at.picture, at.prompt, at.takes, *settings]
+        opening: dict[str, Any] = {
+            "fn": self.open,
+            "outputs": [at.key_row, at.notice, at.category, *settings],
+            **silent,
+        }
+        showing: dict[str, Any] = {
+            "fn": self.show,
+            "inputs": [at.shown, at.pages],
+            "outputs": [*at.clips, at.cancel, at.gallery, at.notice],
+            "trigger_mode": "multiple",
+            **silent,
+        }
+        blocks.load(**opening).then(**showing)
+        entering = gr.on([at.key_enter.click, at.key.submit], None, at.key, at.key, js=ENTER_KEY, **silent)
+        entering.then(**opening).then(**showing)
+        at.shown.change(**showing)
+        at.category.change(self.list_templates, [at.category, at.model], at.template, **silent)
+        written = [at.prompt, at.notice, at.preset, *at.fields]
+        at.write.click(self.write, [at.product, at.category, at.template, at.model], written, **silent)
+        at.model.input(self.fit_model, at.model, [at.preset, *at.fields], **silent)
+        at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent)
+        changes = [control.change for control in wishes]
+        gr.on(changes, self.quote, wishes, [at.warnings, at.quote], trigger_mode="always_last", **silent)
+        gr.on([at.generate.click, at.prompt.submit], self.submit, wishes, [at.shown, at.notice], **silent)
+        at.cancel.click(self.cancel, at.shown, at.notice, **silent)
+        at.gallery.click(self.browse, at.pages, [at.shown, at.pages, at.gallery], **silent)
+        for clip in at.clips:
+            clip.click(self.use, None, [at.prompt, at.takes, at.notice, *settings], **silent)
+
+    async def open(self, request: gr.Request) -> Any:
+        """What the service offers, in the controls; the key's row where one is asked for."""
+        try:
+            self._catalog = catalog = await Catalog.read(self._api(request))
+        except ApiError as error:
+            locked = error.code == "invalid_api_key"
+            return gr.update(visible=locked), self._refusal(error), *_untouched(3 + len(FIELDS))
+        name = next(iter(catalog.models))
+        categories = [(self._words.of("category", one), one) for one in catalog.categories(name)]
+        category = gr.update(choices=categories, value=categories[0][1])
+        model = gr.update(choices=list(catalog.models), value=name, visible=len(catalog.models) > 1)
+        return gr.update(visible=False), "", category, model, *self._fitted(catalog, name)
+
+    async def list_templates(self, category: str, model: str, request: gr.Request) -> Any:
+        rows = (await self._known(request)).templates_of(model, category)
+        named = [(row["text"].format(subject=f"[{row['subject']}]"), row["template"]) for row in rows]
+        return gr.update(choices=[(self._words("template_any"), OWN), *named], value=OWN)
+
+    async def write(self, title: str, category: str, template: str, model: str, request: gr.Request) -> Any:
+        """The prompt for a product, or a template's own example; and the parameters that suit it."""
+        try:
+            catalog = await self._known(request)
+            if title.strip():
+                query = {"title": title, "category": category, "model": model} | (
+                    {"template": template} if template else {}
+                )
+                row = await self._api(request).compose(**query)
+            else:
+                rows = catalog.templates_of(model, category)
+                row = next((row for row in rows if row["template"] == template), rows[0])
+        except ApiError as error:
+            return UNTOUCHED, self._refusal(error), *_untouched(1 + len(FIELDS))
+        values = standing(catalog.models[model], None) | row["parameters"]
+        values["negative_prompt"] = row["negative_prompt"] or values["negative_prompt"]
+        return row["prompt"], "", OWN, *self._updates(catalog, model, values)
+
+    async def fit_model(self, model: str, request: gr.Request) -> Any:
+        return self._fitted(await self._known(request), model)
+
+    async def fit_preset(self, model: str, preset: str, request: gr.Request) -> Any:
+        return self._fitted(await self._known(request), model, preset)[1:]
+
+    async def quote(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
+        """What it would cost, and what is worth a look, before anything is sent."""
+        await asyncio.sleep(TYPING_S)
+        if not prompt.strip():
+            return "", ""
+        try:
+            fields = await self._fields(prompt, settings, request)
+            unseen = {} if picture else {"aspect_ratio": "1:1"}
+            found = await self._api(request).quote(None if picture is None else Path(picture), unseen | fields)
+        except ApiError as error:
+            return "", self._refusal(error)
+        told = html.quote(found, int(takes), self._words, seen=picture is not None)
+        return html.warnings(found["warnings"], self._words), told
+
+    async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
+        """One job for each take, with seeds that follow one another where one is named."""
+        if picture is None:
+            return UNTOUCHED, html.note(self._words("picture_missing"), self._words("picture"))
+        if not prompt.strip():
+            return UNTOUCHED, html.note(self._words("prompt_missing"), self._words("prompt"))
+        accepted: list[str] = []
+        try:
+            fields = await self._fields(prompt, settings, request)
+            seed = str(fields.get("seed", ""))
+            for number in range(int(takes)):
+                own = {"seed": int(seed) + number} if seed.isdecimal() else {}
+                accepted.append((await self._api(request).submit(Path(picture), fields | own))["id"])
+        except ApiError as error:
+            return accepted or UNTOUCHED, self._refusal(error)
+        return accepted, ""
+
+    async def show(self, shown: Sequence[str] | None, pages: int, request: gr.Request) -> AsyncIterator[Any]:
+        """The clips on the right until the last has ended, and the gallery whenever one begins or ends."""
+        session, mine = str(request.session_hash), object()
+        self._turns[session] = mine
+        api, said, states = self._api(request), [""] * MOST_TAKES, None
+        try:
+            async for videos in follow(api, list(shown or ())[:MOST_TAKES]):
+                if self._turns.get(session) is not mine:
+                    return
+                takes = [html.take(video, self._words) for video in videos.values()] or [nothing(self._words)]
+                takes += [""] * (MOST_TAKES - len(takes))
+                before, states = states, [video["status"] for video in videos.values()]
+                # One that has not changed is not said again, or it would begin to play anew.
+                clips = [
+                    UNTOUCHED if before is not None and take == old else gr.update(value=take, visible=take != "")
+                    for take, old in zip(takes, said, strict=True)
+                ]
+                said = takes
+                past = UNTOUCHED if states == before else await self._past(api, pages)
+                yield *clips, gr.update(visible=not all(map(ended, videos.values()))), past, UNTOUCHED
+        except ApiError as error:
+            yield *_untouched(MOST_TAKES + 2), self._refusal(error)
+        finally:
+            if self._turns.get(session) is mine:
+                del self._turns[session]
+
+    async def cancel(self, shown: Sequence[str] | None, request: gr.Request) -> Any:
+        for video_id in shown or ():
+            try:
+                await self._api(request).cancel(video_id)
+            except ApiError as error:
+                if error.code not in ("not_cancellable", "video_not_found"):
+                    return self._refusal(error)
+        return ""
+
+    async def browse(self, pages: int, request: gr.Request, event: gr.EventData) -> Any:
+        """A past clip to the right, or more of them."""
+        if event._data["act"] == "show":
+            return [event._data["id"]], UNTOUCHED, UNTOUCHED
+        try:
+            return UNTOUCHED, pages + 1, await self._past(self._api(request), pages + 1)
+        except ApiError:
+            return _untouched(3)
+
+    async def use(self, request: gr.Request, event: gr.EventData) -> Any:
+        """The settings of a clip into the controls, its seed included."""
+        try:
+            catalog = await self._known(request)
+            video: Video = await self._api(request).video(event._data["id"])
+        except ApiError as error:
+            return *_untouched(2), self._refusal(error), *_untouched(2 + len(FIELDS))
+        model = video["model"] if video["model"] in catalog.models else next(iter(catalog.models))
+        values = recalled(video["parameters"], catalog.models[model])
+        return video["prompt"], 1, "", model, self._presets(catalog, model), *self._updates(catalog, model, values)
+
+    def _api(self, request: gr.Request) -> Api:
+        return self._api_of(request.cookies)
+
+    async def _known(self, request: gr.Request) -> Catalog:
+        if self._catalog is None or self._catalog.old:
+            self._catalog = await Catalog.read(self._api(request))
+        return self._catalog
+
+    async def _fields(self, prompt: str, settings: Sequence[Any], request: gr.Request) -> dict[str, Any]:
+        """A submission's, from the model, the preset and the advanced ones."""
+        catalog = await self._known(request)
+        model, preset, *values = settings
+        row = catalog.preset(model, preset)
+        named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
+        return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
+
+    def _fitted(self, catalog: Catalog, model: str, preset: str = OWN) -> list[Any]:
+        """Presets and fields as they are before anybody has changed them."""
+        values = standing(catalog.models[model], catalog.preset(model, preset))
+        return [self._presets(catalog, model), *self._updates(catalog, model, values)]
+
+    def _presets(self, catalog: Catalog, model: str) -> Any:
+        named = [(self._words.of("preset", name), name) for name in catalog.presets_of(model)]
+        return gr.update(choices=[(self._words("preset_none"), OWN), *named], value=OWN)
+
+    def _updates(self, catalog: Catalog, model: str, values: Mapping[str, Any]) -> list[Any]:
+        return [fitted(field, catalog.models[model], values[field.name], self._words) for field in FIELDS]
+
+    async def _past(self, api: Api, pages: int) -> str:
+        videos, more = await api.newest(min(pages * GALLERY_PAGE, MOST_LISTED))
+        return html.gallery(videos, self._words, more=more and len(videos) < MOST_LISTED)
+
+    def _refusal(self, error: ApiError) -> str:
+        return html.refusal(error, self._words)
+
+
+def _untouched(times: int) -> list[Any]:
+    return [UNTOUCHED] * times
