@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test test-cluster test-clients
+.PHONY: install demo serve test test-browser test-cluster test-clients
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -25,6 +25,10 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
 	$(BIN)/python -m pytest tests/integration/test_main_job.py tests/integration/test_crashes.py tests/gpu
+
+# The page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
+test-browser: install
+	$(BIN)/python -m pytest tests/browser
 
 # Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, pools of emulated cards, two cards on one job.
 test-cluster: install

@@ -27,4 +27,5 @@ class Page:
 
 def build(args: dict[str, Any]) -> Application:
     """The application from the YAML's `args`, overridden by the environment."""
-    return Page.bind(load_settings(args))
+    application: Application = Page.bind(load_settings(args))
+    return application

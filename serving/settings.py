@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="Where users reach the API, for URLs in answers; by default, what their request says."
     )
-    page: bool = Field(True, description="Whether / leads to the web page at /ui; `i2v serve` leaves the page out where not.")
+    page: bool = Field(
+        True, description="Whether / leads to the web page at /ui; `i2v serve` leaves the page out where not."
+    )
     api_url: str | None = Field(
         None, description="Where the page reaches the API; by default, on its own machine at the host and port above."
     )

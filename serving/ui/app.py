@@ -100,10 +100,18 @@ def create_page(api_url: str, folder: Path, *, max_upload_bytes: int) -> ASGIApp
             pwa=False,
             mcp_server=False,
             enable_monitoring=False,
-            theme=gr.themes.Default(font=FONT, font_mono=("ui-monospace", "monospace")),
+            theme=_theme(),
             css=STYLE.read_text(),
         )
     return InLanguage(app)
+
+
+def _theme() -> gr.themes.Base:
+    """Of fonts that a machine has; grey that can be read."""
+    theme = gr.themes.Default(font=FONT, font_mono=("ui-monospace", "monospace"))
+    grey = {"body_text_color_subdued": "*neutral_600", "input_placeholder_color": "*neutral_500"}
+    dark = {f"{name}_dark": "*neutral_400" for name in grey}
+    return theme.set(**grey, **dark)
 
 
 def _root(request: Request) -> str:

@@ -34,6 +34,10 @@ class Catalog:
     def old(self) -> bool:
         return time.monotonic() - self.read_at > KEPT_S
 
+    def served(self, model: str | None) -> str:
+        """That model, or the default one where it is not served, or no longer."""
+        return model if model is not None and model in self.models else next(iter(self.models))
+
     def preset(self, model: str, name: str) -> Row | None:
         """The row; None where the model has none of that name."""
         return next((row for row in self.presets if (row["model"], row["name"]) == (model, name)), None)

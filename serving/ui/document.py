@@ -8,6 +8,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.ui.words import LANGUAGES
 
 # Gradio asks the browser for its language alone, when its first script runs.
+ICON = (
+    '<link rel="icon" href="data:image/svg+xml,<svg xmlns=%22http://www.w3.org/2000/svg%22 viewBox=%220 0 16 16%22>'
+    '<path d=%22M3 1l11 7-11 7z%22 fill=%22%23f97316%22/></svg>">'
+)
 ASK = '<script>Object.defineProperty(navigator, "language", {{get: () => "{tag}"}});</script>'
 TAGS = {"en": "en", "zh": "zh-CN"}
 
@@ -47,4 +51,4 @@ class InLanguage:
 def _in_language(document: bytes, language: str) -> bytes:
     tag = TAGS[language]
     document = document.replace(b'lang="en"', f'lang="{tag}"'.encode(), 1)
-    return document.replace(b"<head>", b"<head>" + ASK.format(tag=tag).encode(), 1)
+    return document.replace(b"<head>", f"<head>{ASK.format(tag=tag)}{ICON}".encode(), 1)

@@ -52,7 +52,8 @@ def _choice(name: str, options: Sequence[str]) -> Field:
 
 def _resolution_of(parameters: Mapping[str, Any], model: Model) -> str:
     side = (parameters["width"] * parameters["height"]) ** 0.5
-    return min(model["resolutions"], key=lambda name: abs(model["resolutions"][name] - side))
+    sides: dict[str, int] = model["resolutions"]
+    return min(sides, key=lambda name: abs(sides[name] - side))
 
 
 def _aspect_of(parameters: Mapping[str, Any], model: Model) -> str:

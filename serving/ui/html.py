@@ -20,7 +20,7 @@ element.addEventListener('click', (event) => {
     if (button) trigger('click', {act: button.dataset.act, id: button.dataset.id});
 });
 """
-BACKGROUND_PARAMETERS = ("width", "height", "seed", "deadline_s")
+TOLD_ELSEWHERE = ("width", "height", "seed", "deadline_s")
 """What the table of parameters says in another way, or not at all."""
 
 
@@ -121,8 +121,8 @@ def _player(video: Video, words: Words) -> str:
         download = _download(source, words)
     else:
         poster = address(video, "thumbnail")
-        clip = f'<video src="{source}" poster="{poster}" aria-label="{prompt}" controls loop muted autoplay playsinline>'
-        clip += "</video>"
+        playing = "controls loop muted autoplay playsinline"
+        clip = f'<video src="{source}" poster="{poster}" aria-label="{prompt}" {playing}></video>'
         download = _download(source, words)
     seed = words("seed_is", seed=video["parameters"]["seed"])
     use = f'<button class="act" {ACT}="use" {VIDEO_ID}="{escape(video["id"])}">{words("use")}</button>'
@@ -146,8 +146,8 @@ def _echo(video: Video, words: Words) -> str:
     """The parameters used, as a folded table."""
     told = {words("size"): video["size"], words("length"): words("seconds", seconds=video["seconds"])}
     for name, value in video["parameters"].items():
-        if name not in BACKGROUND_PARAMETERS and value not in (None, "", []):
-            told[words.label(name)] = ", ".join(value) if isinstance(value, list) else value
+        if name not in TOLD_ELSEWHERE and value not in (None, "", []):
+            told[words.label(name)] = ", ".join(value) if isinstance(value, list) else words.of(name, str(value))
     told[words("seed")] = video["parameters"]["seed"]
     told[words("model")] = video["model"]
     if video["recipe"] is not None:
@@ -155,7 +155,8 @@ def _echo(video: Video, words: Words) -> str:
     if video["timings"] is not None:
         told[words("made_in")] = words("seconds", seconds=f"{sum(video['timings'].values()):.1f}")
     told[words("video")] = video["id"]
-    rows = "".join(f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in told.items())
+    cells = [(escape(str(name)), escape(str(value))) for name, value in told.items()]
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in cells)
     return f"<details><summary>{words('parameters')}</summary><table>{rows}</table></details>"
 
 

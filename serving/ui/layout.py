@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -56,7 +55,7 @@ def lay_out(words: Words) -> Layout:
         for name, own in LANGUAGES.items()
     )
     header = f"<div><h1>{words('title')}</h1><p>{words('intro')}</p></div>"
-    gr.HTML(f'<header>{header}<nav aria-label="{words("switch")}">{links}</nav></header>', elem_id="top")
+    _html(f'<header>{header}<nav aria-label="{words("switch")}">{links}</nav></header>', elem_id="top")
     with gr.Accordion(words("key"), open=True, visible=False) as key_row, gr.Row():
         key = gr.Textbox(label=words("key"), info=words("key_hint"), type="password", scale=4)
         key_enter = gr.Button(words("key_enter"), scale=1)
@@ -88,21 +87,22 @@ def lay_out(words: Words) -> Layout:
                 write = gr.Button(words("write"), size="sm")
             preset = gr.Radio(label=words("preset"), elem_id="preset")
             takes = gr.Slider(1, MOST_TAKES, 1, step=1, label=words("takes"), info=words("takes_hint"), elem_id="takes")
-            with gr.Accordion(words("advanced"), open=False):
+            with gr.Accordion(words("advanced"), open=False, elem_id="advanced"):
                 model = gr.Dropdown(label=words("model"), visible=False)
                 fields = tuple(_control(field, words) for field in FIELDS)
-            warnings = gr.HTML(elem_id="warnings")
-            quote = gr.HTML(elem_id="quote")
-            with gr.Row():
-                generate = gr.Button(words("generate"), variant="primary", elem_id="generate")
-                cancel = gr.Button(words("cancel"), variant="stop", visible=False, elem_id="cancel")
-            notice = gr.HTML(elem_id="notice")
+            warnings = _html(elem_id="warnings")
+            with gr.Column(elem_id="press"):
+                quote = _html(elem_id="quote")
+                notice = _html(elem_id="notice")
+                with gr.Row():
+                    generate = gr.Button(words("generate"), variant="primary", elem_id="generate")
+                    cancel = gr.Button(words("cancel"), variant="stop", visible=False, elem_id="cancel")
         with gr.Column(scale=7, min_width=320):
-            gr.HTML(f"<h2>{words('clips')}</h2>")
+            _html(f"<h2>{words('clips')}</h2>")
             with gr.Row(elem_id="clips"):
                 clips = tuple(_clip(number, words) for number in range(MOST_TAKES))
-            gr.HTML(f"<h2>{words('gallery')}</h2>")
-            gallery = gr.HTML(js_on_load=html.CLICKS, elem_id="gallery")
+            _html(f"<h2>{words('gallery')}</h2>")
+            gallery = _html(elem_id="gallery")
     return Layout(
         key_row,
         key,
@@ -129,8 +129,12 @@ def lay_out(words: Words) -> Layout:
     )
 
 
+def _html(value: str = "", **options: Any) -> gr.HTML:
+    return gr.HTML(value, apply_default_css=False, js_on_load=html.CLICKS, **options)
+
+
 def _clip(number: int, words: Words) -> gr.HTML:
-    return gr.HTML(nothing(words) if number == 0 else "", visible=number == 0, js_on_load=html.CLICKS, min_width=200)
+    return _html(nothing(words) if number == 0 else "", visible=number == 0, min_width=200)
 
 
 def nothing(words: Words) -> str:

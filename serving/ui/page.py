@@ -27,6 +27,8 @@ OWN = ""
 DAY_S = 86_400
 # Into a cookie that scripts cannot read.
 ENTER_KEY = "async (key) => { await fetch('../key', {method: 'POST', body: key}); return ''; }"
+# Where they are not beside the controls.
+TO_THE_CLIPS = "() => { if (innerWidth < 768) document.querySelector('#clips').scrollIntoView({behavior: 'smooth'}); }"
 UNTOUCHED = gr.skip()
 
 
@@ -42,6 +44,7 @@ class Page:
         """By session: who says what is on the right."""
 
     def blocks(self) -> gr.Blocks:
+        blocks: gr.Blocks
         with gr.Blocks(title=self._words("title"), analytics_enabled=False, delete_cache=(3600, DAY_S)) as blocks:
             self._wire(lay_out(self._words), blocks)
         blocks.queue(default_concurrency_limit=None)
@@ -53,7 +56,7 @@ class Page:
         wishes = [at.picture, at.prompt, at.takes, *settings]
         opening: dict[str, Any] = {
             "fn": self.open,
-            "outputs": [at.key_row, at.notice, at.category, *settings],
+            "outputs": [at.key_row, at.notice, at.category, at.template, *settings],
             **silent,
         }
         showing: dict[str, Any] = {
@@ -63,22 +66,28 @@ class Page:
             "trigger_mode": "multiple",
             **silent,
         }
+        quoting: dict[str, Any] = {"fn": self.quote, "inputs": wishes, "outputs": [at.warnings, at.quote], **silent}
         blocks.load(**opening).then(**showing)
         entering = gr.on([at.key_enter.click, at.key.submit], None, at.key, at.key, js=ENTER_KEY, **silent)
         entering.then(**opening).then(**showing)
         at.shown.change(**showing)
-        at.category.change(self.list_templates, [at.category, at.model], at.template, **silent)
+        at.category.input(self.list_templates, [at.category, at.model], at.template, **silent)
         written = [at.prompt, at.notice, at.preset, *at.fields]
-        at.write.click(self.write, [at.product, at.category, at.template, at.model], written, **silent)
-        at.model.input(self.fit_model, at.model, [at.preset, *at.fields], **silent)
-        at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent)
-        changes = [control.change for control in wishes]
-        gr.on(changes, self.quote, wishes, [at.warnings, at.quote], trigger_mode="always_last", **silent)
-        gr.on([at.generate.click, at.prompt.submit], self.submit, wishes, [at.shown, at.notice], **silent)
+        writing = [at.product, at.category, at.template, at.model]
+        # Only what a person changed is quoted at once: what an event fills in is quoted when all of it is there.
+        at.write.click(self.write, writing, written, **silent).then(**quoting)
+        at.model.input(self.fit_model, at.model, [at.preset, *at.fields], **silent).then(**quoting)
+        at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent).then(**quoting)
+        moved = [control.input for control in (at.takes, *at.fields)]
+        gr.on([at.picture.change, at.prompt.change, *moved], trigger_mode="always_last", **quoting)
+        asking = [at.generate.click, at.prompt.submit]
+        submitting = gr.on(asking, self.submit, wishes, [at.shown, at.notice, at.quote], **silent)
+        submitting.success(None, js=TO_THE_CLIPS)
         at.cancel.click(self.cancel, at.shown, at.notice, **silent)
         at.gallery.click(self.browse, at.pages, [at.shown, at.pages, at.gallery], **silent)
         for clip in at.clips:
-            clip.click(self.use, None, [at.prompt, at.takes, at.notice, *settings], **silent)
+            using = clip.click(self.use, None, [at.prompt, at.takes, at.notice, *settings], **silent)
+            using.then(**quoting)
 
     async def open(self, request: gr.Request) -> Any:
         """What the service offers, in the controls; the key's row where one is asked for."""
@@ -86,22 +95,22 @@ class Page:
             self._catalog = catalog = await Catalog.read(self._api(request))
         except ApiError as error:
             locked = error.code == "invalid_api_key"
-            return gr.update(visible=locked), self._refusal(error), *_untouched(3 + len(FIELDS))
-        name = next(iter(catalog.models))
+            return gr.update(visible=locked), self._refusal(error), *_untouched(4 + len(FIELDS))
+        name = catalog.served(None)
         categories = [(self._words.of("category", one), one) for one in catalog.categories(name)]
         category = gr.update(choices=categories, value=categories[0][1])
         model = gr.update(choices=list(catalog.models), value=name, visible=len(catalog.models) > 1)
-        return gr.update(visible=False), "", category, model, *self._fitted(catalog, name)
+        template = self._templates(catalog, name, categories[0][1])
+        return gr.update(visible=False), "", category, template, model, *self._fitted(catalog, name)
 
     async def list_templates(self, category: str, model: str, request: gr.Request) -> Any:
-        rows = (await self._known(request)).templates_of(model, category)
-        named = [(row["text"].format(subject=f"[{row['subject']}]"), row["template"]) for row in rows]
-        return gr.update(choices=[(self._words("template_any"), OWN), *named], value=OWN)
+        return self._templates(await self._known(request), model, category)
 
     async def write(self, title: str, category: str, template: str, model: str, request: gr.Request) -> Any:
         """The prompt for a product, or a template's own example; and the parameters that suit it."""
         try:
             catalog = await self._known(request)
+            model = catalog.served(model)
             if title.strip():
                 query = {"title": title, "category": category, "model": model} | (
                     {"template": template} if template else {}
@@ -139,9 +148,9 @@ class Page:
     async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """One job for each take, with seeds that follow one another where one is named."""
         if picture is None:
-            return UNTOUCHED, html.note(self._words("picture_missing"), self._words("picture"))
+            return UNTOUCHED, html.note(self._words("picture_missing"), self._words("picture")), ""
         if not prompt.strip():
-            return UNTOUCHED, html.note(self._words("prompt_missing"), self._words("prompt"))
+            return UNTOUCHED, html.note(self._words("prompt_missing"), self._words("prompt")), ""
         accepted: list[str] = []
         try:
             fields = await self._fields(prompt, settings, request)
@@ -150,14 +159,15 @@ class Page:
                 own = {"seed": int(seed) + number} if seed.isdecimal() else {}
                 accepted.append((await self._api(request).submit(Path(picture), fields | own))["id"])
         except ApiError as error:
-            return accepted or UNTOUCHED, self._refusal(error)
-        return accepted, ""
+            return accepted or UNTOUCHED, self._refusal(error), ""
+        return accepted, "", UNTOUCHED
 
     async def show(self, shown: Sequence[str] | None, pages: int, request: gr.Request) -> AsyncIterator[Any]:
         """The clips on the right until the last has ended, and the gallery whenever one begins or ends."""
         session, mine = str(request.session_hash), object()
         self._turns[session] = mine
-        api, said, states = self._api(request), [""] * MOST_TAKES, None
+        api, said = self._api(request), [""] * MOST_TAKES
+        states: list[str] | None = None
         try:
             async for videos in follow(api, list(shown or ())[:MOST_TAKES]):
                 if self._turns.get(session) is not mine:
@@ -204,7 +214,7 @@ class Page:
             video: Video = await self._api(request).video(event._data["id"])
         except ApiError as error:
             return *_untouched(2), self._refusal(error), *_untouched(2 + len(FIELDS))
-        model = video["model"] if video["model"] in catalog.models else next(iter(catalog.models))
+        model = catalog.served(video["model"])
         values = recalled(video["parameters"], catalog.models[model])
         return video["prompt"], 1, "", model, self._presets(catalog, model), *self._updates(catalog, model, values)
 
@@ -220,14 +230,21 @@ class Page:
         """A submission's, from the model, the preset and the advanced ones."""
         catalog = await self._known(request)
         model, preset, *values = settings
+        model = catalog.served(model)
         row = catalog.preset(model, preset)
         named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
         return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
 
     def _fitted(self, catalog: Catalog, model: str, preset: str = OWN) -> list[Any]:
         """Presets and fields as they are before anybody has changed them."""
+        model = catalog.served(model)
         values = standing(catalog.models[model], catalog.preset(model, preset))
         return [self._presets(catalog, model), *self._updates(catalog, model, values)]
+
+    def _templates(self, catalog: Catalog, model: str, category: str) -> Any:
+        rows = catalog.templates_of(catalog.served(model), category)
+        named = [(row["text"].format(subject=f"[{row['subject']}]"), row["template"]) for row in rows]
+        return gr.update(choices=[(self._words("template_any"), OWN), *named], value=OWN)
 
     def _presets(self, catalog: Catalog, model: str) -> Any:
         named = [(self._words.of("preset", name), name) for name in catalog.presets_of(model)]

@@ -187,7 +187,7 @@ class Words:
 
 def preferred(accept_language: str) -> str:
     """The language that a browser's Accept-Language header asks for first; English where it names none of them."""
-    asked = []
+    asked: list[tuple[float, int, str]] = []
     for part in accept_language.split(","):
         tag, _, quality = part.strip().partition(";q=")
         try:
