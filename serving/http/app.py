@@ -52,7 +52,7 @@ def create_app(
 
         @app.get("/", include_in_schema=False)
         async def to_the_page() -> Response:
-            return RedirectResponse(PAGE.removeprefix("/"), 302)  # relative, for proxies that add a prefix
+            return RedirectResponse(f"{PAGE[1:]}/", 302)  # relative, for proxies that add a prefix
 
     app.include_router(health_router(service))
     app.include_router(exposition_router(expose))

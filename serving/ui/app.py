@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from serving.client import ApiError
 from serving.ui.api import TIMEOUT, Api
 from serving.ui.document import InLanguage
+from serving.ui.gate import Gate
 from serving.ui.page import Page
 from serving.ui.words import LANGUAGES, Words, preferred
 
@@ -103,7 +104,7 @@ def create_page(api_url: str, folder: Path, *, max_upload_bytes: int) -> ASGIApp
             theme=_theme(),
             css=STYLE.read_text(),
         )
-    return InLanguage(app)
+    return Gate(InLanguage(app), api_of)
 
 
 def _theme() -> gr.themes.Base:

@@ -138,16 +138,18 @@ class Page:
             return "", ""
         try:
             fields = await self._fields(prompt, settings, request)
-            unseen = {} if picture else {"aspect_ratio": "1:1"}
-            found = await self._api(request).quote(None if picture is None else Path(picture), unseen | fields)
+            kept = _kept(picture)
+            unseen = {} if kept else {"aspect_ratio": "1:1"}
+            found = await self._api(request).quote(kept, unseen | fields)
         except ApiError as error:
             return "", self._refusal(error)
-        told = html.quote(found, int(takes), self._words, seen=picture is not None)
+        told = html.quote(found, int(takes), self._words, seen=kept is not None)
         return html.warnings(found["warnings"], self._words), told
 
     async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """One job for each take, with seeds that follow one another where one is named."""
-        if picture is None:
+        kept = _kept(picture)
+        if kept is None:
             return UNTOUCHED, html.note(self._words("picture_missing"), self._words("picture")), ""
         if not prompt.strip():
             return UNTOUCHED, html.note(self._words("prompt_missing"), self._words("prompt")), ""
@@ -157,7 +159,7 @@ class Page:
             seed = str(fields.get("seed", ""))
             for number in range(int(takes)):
                 own = {"seed": int(seed) + number} if seed.isdecimal() else {}
-                accepted.append((await self._api(request).submit(Path(picture), fields | own))["id"])
+                accepted.append((await self._api(request).submit(kept, fields | own))["id"])
         except ApiError as error:
             return accepted or UNTOUCHED, self._refusal(error), ""
         return accepted, "", UNTOUCHED
@@ -259,6 +261,11 @@ class Page:
 
     def _refusal(self, error: ApiError) -> str:
         return html.refusal(error, self._words)
+
+
+def _kept(picture: str | None) -> Path | None:
+    """The uploaded file; uploads are not kept for ever."""
+    return Path(picture) if picture is not None and Path(picture).is_file() else None
 
 
 def _untouched(times: int) -> list[Any]:

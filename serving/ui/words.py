@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "background": ("Background of padding", "补边背景"),
     "background_hint": ("edge, blur, or a colour such as #ffffff", "edge（边缘色）、blur（模糊）或颜色，如 #ffffff"),
     "num_frames": ("Frames", "帧数"),
-    "fps": ("Frames a second", "帧率"),
+    "fps": ("Frame rate", "帧率"),
     "num_inference_steps": ("Steps", "采样步数"),
     "guidance_scale": ("Guidance", "引导强度"),
     "negative_prompt": ("Negative prompt", "负面提示词"),

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -25,6 +27,8 @@ expect.set_options(timeout=60_000)
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildService]:
     running = ChildService(tmp_path_factory.mktemp("service"), I2V_PAGE="1")
     running.start()
+    while httpx.get(f"{running.url}/ui/").status_code == 503:
+        time.sleep(0.2)
     yield running
     assert running.stop(signal.SIGTERM) == 0
 
@@ -52,7 +56,7 @@ def visit(service: ChildService, browser: Browser) -> Iterator[Callable[..., Pag
     """
     contexts, outside, errors = [], [], []
 
-    def open_page(language: str = "en-US", viewport: dict[str, int] = DESKTOP) -> Page:
+    def open_page(language: str = "en-US", viewport: dict[str, int] = DESKTOP, *, locked: bool = False) -> Page:
         context = browser.new_context(locale=language, viewport=viewport)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
@@ -60,7 +64,8 @@ def visit(service: ChildService, browser: Browser) -> Iterator[Callable[..., Pag
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{service.url}/")
         page.wait_for_selector("#generate")
-        expect(page.locator("#preset input").nth(1)).to_be_attached()
+        if not locked:
+            expect(page.locator("#preset input").nth(1)).to_be_attached()
         return page
 
     yield open_page

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +71,9 @@ def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService
     assert Path(downloaded.value.path()).read_bytes() == saved.read_bytes()
     assert downloaded.value.suggested_filename == saved.name
     page.screenshot(path=shots / "clip_en.png", full_page=True)
+    page.get_by_text("Parameters used").click()
+    page.locator("h1").scroll_into_view_if_needed()
+    page.screenshot(path=shots / "page.png")
 
     # It is still there after a reload, on the right and in the gallery.
     page.reload()
@@ -187,3 +193,44 @@ def test_what_a_browser_sends_stays_a_part_of_the_path(service: ChildService) ->
         assert http.get("language/xx").headers.get("set-cookie") is None
         # Gradio's own way to files gives nothing of this machine.
         assert http.get("en/gradio_api/file=/etc/passwd").status_code in (403, 404)
+
+
+def test_a_key_is_asked_for_and_opens_its_own_clips_alone(visit: Visit, service: ChildService) -> None:
+    """The last one: from here on the service asks for keys."""
+    before = videos(service)
+    made = subprocess.run(
+        [sys.executable, "-m", "deployments", "keys", "create", "studio", "--json"],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        check=True,
+    )
+    key = json.loads(made.stdout)["key"]
+    page = visit(locked=True)
+    entry, enter = page.get_by_label("API key", exact=True), page.get_by_role("button", name="Use this key")
+    expect(page.locator("#notice")).to_contain_text("Enter an API key")
+    entry.fill("i2v_wrong")
+    enter.click()
+    expect(entry).to_have_value("")
+    expect(page.locator("#notice")).to_contain_text("Enter an API key")
+    entry.fill(key)
+    enter.click()
+    expect(page.locator("#preset input").nth(1)).to_be_attached()
+    expect(entry).to_be_hidden()
+    assert before
+    # Nobody leaves pictures here without a key.
+    upload = httpx.post(f"{page.url}gradio_api/upload", files={"files": b"x" * 100})
+    assert upload.status_code == 401
+    expect(page.locator("#gallery")).to_have_text("No clips yet.")
+    ask(page)
+    page.click("#generate")
+    page.wait_for_function("document.querySelector('article video')?.currentTime > 0.2", timeout=60_000)
+    assert key not in page.evaluate("document.cookie + JSON.stringify(localStorage)")  # no script can read it
+    clip = page.locator("article video").get_attribute("src")
+    assert httpx.get(f"{page.url}{clip}").status_code == 401
+    # It is remembered, and another visitor sees nothing.
+    page.reload()
+    expect(page.locator("#gallery img")).to_have_count(1)
+    other = visit(locked=True)
+    expect(other.locator("#notice")).to_contain_text("Enter an API key")
+    expect(other.locator("#gallery img")).to_have_count(0)

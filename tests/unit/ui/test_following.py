@@ -32,8 +32,11 @@ def refused(code: str, status: int) -> httpx.Response:
 
 
 def followed(answer: Answer, *video_ids: str) -> list[dict[str, Any]]:
+    def on(request: httpx.Request) -> httpx.Response:
+        return answer(request.url.raw_path.decode().removeprefix("/v1/videos/"))
+
     async def everything() -> list[dict[str, Any]]:
-        transport = httpx.MockTransport(lambda request: answer(request.url.raw_path.decode().removeprefix("/v1/videos/")))
+        transport = httpx.MockTransport(on)
         async with httpx.AsyncClient(transport=transport, base_url="http://i2v") as http:
             return [videos async for videos in follow(Api(http, "key"), video_ids)]
 

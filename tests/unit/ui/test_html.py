@@ -27,7 +27,11 @@ def video(sqlite_store: JobStore, new_job: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "english", "chinese"),
     [
-        ({"queue_position": 3, "eta_s": 42.0}, "Place 3 in the queue · about 42 s left", "排队第 3 位 · 预计还需 42 秒"),
+        (
+            {"queue_position": 3, "eta_s": 42.0},
+            "Place 3 in the queue · about 42 s left",
+            "排队第 3 位 · 预计还需 42 秒",
+        ),
         ({"queue_position": None}, "Waiting", "排队中"),
         (
             {"status": "in_progress", "stage": "denoising", "step": 2, "steps": 6, "eta_s": 9.0},
