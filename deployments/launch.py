@@ -138,18 +138,15 @@ class Service:
                 if status is not None and status.status.value in ("DEPLOY_FAILED", "UNHEALTHY"):
                     raise ConfigurationInvalid(f"The service did not start: {status.message}")
                 page = applications.get(PAGE_APPLICATION)
+                failed = page is not None and page.status.value == "DEPLOY_FAILED"
                 # A page that fails does not hold up the API.
-                if page is not None and page.status.value == "DEPLOY_FAILED":
-                    logger.error("the page did not start: %s", page.message)
-                    page = None
-                page_is_up = page is None or page.status.value == "RUNNING"
-                if status is not None and status.status.value == "RUNNING" and page_is_up and client.ready():
+                page_is_settled = page is None or failed or page.status.value == "RUNNING"
+                if status is not None and status.status.value == "RUNNING" and page_is_settled and client.ready():
+                    if failed:
+                        logger.error("the page did not start: %s", page.message)
                     return True
-                waiting = (
-                    []
-                    if status is None
-                    else [name for name, d in status.deployments.items() if d.status.value != "HEALTHY"]
-                )
+                deployments = {name: d for one in applications.values() for name, d in one.deployments.items()}
+                waiting = [name for name, d in deployments.items() if d.status.value != "HEALTHY"]
                 if ", ".join(waiting) != told:
                     told = ", ".join(waiting)
                     self._say("starting", f"starting: {told or 'the first card'}")

@@ -18,11 +18,11 @@ from serving.client import ApiError
 from serving.ui.api import TIMEOUT, Api
 from serving.ui.document import InLanguage
 from serving.ui.gate import Gate
-from serving.ui.page import Page
+from serving.ui.page import KEY, Page
 from serving.ui.words import LANGUAGES, Words, preferred
 
 STYLE = Path(__file__).parent / "page.css"
-KEY, LANGUAGE = "i2v_key", "i2v_language"
+LANGUAGE = "i2v_language"
 KEPT_S = 30 * 86_400
 MOST_KEY_BYTES = 200
 ASKED = ("range", "if-range", "if-none-match")

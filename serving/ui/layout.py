@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from serving.ui import html
-from serving.ui.fields import FIELDS, Field, Model
+from serving.ui.fields import FIELDS, Field
 from serving.ui.words import LANGUAGES, Words
 
 MOST_TAKES = 4
@@ -57,7 +57,7 @@ def lay_out(words: Words) -> Layout:
     header = f"<div><h1>{words('title')}</h1><p>{words('intro')}</p></div>"
     _html(f'<header>{header}<nav aria-label="{words("switch")}">{links}</nav></header>', elem_id="top")
     with gr.Accordion(words("key"), open=True, visible=False) as key_row, gr.Row():
-        key = gr.Textbox(label=words("key"), info=words("key_hint"), type="password", scale=4)
+        key = gr.Textbox(label=words("key"), info=words("key_hint"), type="password", scale=4, elem_id="key")
         key_enter = gr.Button(words("key_enter"), scale=1)
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
@@ -152,15 +152,3 @@ def _control(field: Field, words: Words) -> Any:
     if field.kind == "choices":
         return gr.CheckboxGroup(**told)
     return gr.Textbox(lines=field.lines, **told)
-
-
-def fitted(field: Field, model: Model, value: Any, words: Words) -> Any:
-    """The update of a control that gives it the model's bounds, and `value`."""
-    offered = field.offered(model)
-    if field.kind == "range":
-        bounds = model[field.name]
-        return gr.update(minimum=bounds["low"], maximum=bounds["high"], value=value, visible=offered)
-    if field.kind == "text":
-        return gr.update(value=value, visible=offered)
-    choices = [(words.of(field.name, name or "own"), name) for name in field.options(model)]
-    return gr.update(choices=choices, value=value, visible=offered)

@@ -14,16 +14,17 @@ from serving.ui import html
 from serving.ui.api import Api
 from serving.ui.catalog import Catalog
 from serving.ui.fields import FIELDS, asked, recalled, standing
+from serving.ui.fitting import OWN, Fitting
 from serving.ui.following import ended, follow
-from serving.ui.layout import MOST_TAKES, Layout, fitted, lay_out, nothing
+from serving.ui.layout import MOST_TAKES, Layout, lay_out, nothing
 from serving.ui.words import Words
 
 TYPING_S = 0.4
 """How long a quote waits for the next change."""
 GALLERY_PAGE = 12
+KEY = "i2v_key"
+"""The cookie that holds the visitor's API key."""
 MOST_LISTED = 100
-OWN = ""
-"""The preset of those who name none, and the template that suits a title."""
 DAY_S = 86_400
 # Into a cookie that scripts cannot read.
 ENTER_KEY = "async (key) => { await fetch('../key', {method: 'POST', body: key}); return ''; }"
@@ -38,6 +39,7 @@ class Page:
     def __init__(self, words: Words, api_of: Callable[[Mapping[str, str]], Api]) -> None:
         """`api_of` gives the API as the visitor with these cookies sees it."""
         self._words = words
+        self._fit = Fitting(words)
         self._api_of = api_of
         self._catalog: Catalog | None = None
         self._turns: dict[str, object] = {}
@@ -57,6 +59,7 @@ class Page:
         opening: dict[str, Any] = {
             "fn": self.open,
             "outputs": [at.key_row, at.notice, at.category, at.template, *settings],
+            "trigger_mode": "multiple",
             **silent,
         }
         showing: dict[str, Any] = {
@@ -95,16 +98,18 @@ class Page:
             self._catalog = catalog = await Catalog.read(self._api(request))
         except ApiError as error:
             locked = error.code == "invalid_api_key"
-            return gr.update(visible=locked), self._refusal(error), *_untouched(4 + len(FIELDS))
+            return gr.update(visible=locked, open=True), self._refusal(error), *_untouched(4 + len(FIELDS))
         name = catalog.served(None)
         categories = [(self._words.of("category", one), one) for one in catalog.categories(name)]
         category = gr.update(choices=categories, value=categories[0][1])
         model = gr.update(choices=list(catalog.models), value=name, visible=len(catalog.models) > 1)
-        template = self._templates(catalog, name, categories[0][1])
-        return gr.update(visible=False), "", category, template, model, *self._fitted(catalog, name)
+        template = self._fit.templates(catalog, name, categories[0][1])
+        # Folded, for another key or none.
+        key_row = gr.update(visible=bool(request.cookies.get(KEY)), open=False)
+        return key_row, "", category, template, model, *self._fit.anew(catalog, name)
 
     async def list_templates(self, category: str, model: str, request: gr.Request) -> Any:
-        return self._templates(await self._known(request), model, category)
+        return self._fit.templates(await self._known(request), model, category)
 
     async def write(self, title: str, category: str, template: str, model: str, request: gr.Request) -> Any:
         """The prompt for a product, or a template's own example; and the parameters that suit it."""
@@ -123,13 +128,13 @@ class Page:
             return UNTOUCHED, self._refusal(error), *_untouched(1 + len(FIELDS))
         values = standing(catalog.models[model], None) | row["parameters"]
         values["negative_prompt"] = row["negative_prompt"] or values["negative_prompt"]
-        return row["prompt"], "", OWN, *self._updates(catalog, model, values)
+        return row["prompt"], "", OWN, *self._fit.fields(catalog, model, values)
 
     async def fit_model(self, model: str, request: gr.Request) -> Any:
-        return self._fitted(await self._known(request), model)
+        return self._fit.anew(await self._known(request), model)
 
     async def fit_preset(self, model: str, preset: str, request: gr.Request) -> Any:
-        return self._fitted(await self._known(request), model, preset)[1:]
+        return self._fit.anew(await self._known(request), model, preset)[1:]
 
     async def quote(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """What it would cost, and what is worth a look, before anything is sent."""
@@ -218,7 +223,14 @@ class Page:
             return *_untouched(2), self._refusal(error), *_untouched(2 + len(FIELDS))
         model = catalog.served(video["model"])
         values = recalled(video["parameters"], catalog.models[model])
-        return video["prompt"], 1, "", model, self._presets(catalog, model), *self._updates(catalog, model, values)
+        return (
+            video["prompt"],
+            1,
+            "",
+            model,
+            self._fit.presets(catalog, model),
+            *self._fit.fields(catalog, model, values),
+        )
 
     def _api(self, request: gr.Request) -> Api:
         return self._api_of(request.cookies)
@@ -236,24 +248,6 @@ class Page:
         row = catalog.preset(model, preset)
         named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
         return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
-
-    def _fitted(self, catalog: Catalog, model: str, preset: str = OWN) -> list[Any]:
-        """Presets and fields as they are before anybody has changed them."""
-        model = catalog.served(model)
-        values = standing(catalog.models[model], catalog.preset(model, preset))
-        return [self._presets(catalog, model), *self._updates(catalog, model, values)]
-
-    def _templates(self, catalog: Catalog, model: str, category: str) -> Any:
-        rows = catalog.templates_of(catalog.served(model), category)
-        named = [(row["text"].format(subject=f"[{row['subject']}]"), row["template"]) for row in rows]
-        return gr.update(choices=[(self._words("template_any"), OWN), *named], value=OWN)
-
-    def _presets(self, catalog: Catalog, model: str) -> Any:
-        named = [(self._words.of("preset", name), name) for name in catalog.presets_of(model)]
-        return gr.update(choices=[(self._words("preset_none"), OWN), *named], value=OWN)
-
-    def _updates(self, catalog: Catalog, model: str, values: Mapping[str, Any]) -> list[Any]:
-        return [fitted(field, catalog.models[model], values[field.name], self._words) for field in FIELDS]
 
     async def _past(self, api: Api, pages: int) -> str:
         videos, more = await api.newest(min(pages * GALLERY_PAGE, MOST_LISTED))
