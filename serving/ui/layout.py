@@ -79,6 +79,7 @@ def lay_out(words: Words) -> Layout:
                 max_lines=8,
                 elem_id="prompt",
             )
+            warnings = _html(elem_id="warnings")
             with gr.Accordion(words("help"), open=False):
                 with gr.Row():
                     category = gr.Dropdown(label=words("category"), min_width=140)
@@ -90,7 +91,6 @@ def lay_out(words: Words) -> Layout:
             with gr.Accordion(words("advanced"), open=False, elem_id="advanced"):
                 model = gr.Dropdown(label=words("model"), visible=False)
                 fields = tuple(_control(field, words) for field in FIELDS)
-            warnings = _html(elem_id="warnings")
             with gr.Column(elem_id="press"):
                 quote = _html(elem_id="quote")
                 notice = _html(elem_id="notice")

@@ -44,6 +44,11 @@ def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService
     # What it would cost and what is worth a look, before anything is sent.
     expect(page.locator("#quote")).to_contain_text("256x256, 8 frames, 1 s")
     expect(page.locator("#warnings")).to_contain_text('Abstract words. "beautiful"')
+    # In sight, not behind the button.
+    warning, button = (page.locator(at).bounding_box() for at in ("#warnings", "#press"))
+    assert warning is not None
+    assert button is not None
+    assert warning["y"] + warning["height"] < button["y"]
     assert videos(service) == []
     page.screenshot(path=shots / "asked_en.png")
 
@@ -72,8 +77,7 @@ def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService
     assert downloaded.value.suggested_filename == saved.name
     page.screenshot(path=shots / "clip_en.png", full_page=True)
     page.get_by_text("Parameters used").click()
-    page.locator("h1").scroll_into_view_if_needed()
-    page.screenshot(path=shots / "page.png")
+    page.screenshot(path=shots / "played_en.png")
 
     # It is still there after a reload, on the right and in the gallery.
     page.reload()
