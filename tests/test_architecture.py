@@ -70,6 +70,7 @@ ORDER = [
     "gauges",
     "http",
     "client",
+    "ui",
     "doctor",
     "console",
     "following",
@@ -89,6 +90,7 @@ FORBIDDEN = {
     "serving/scheduling": {"torch", "numpy", "pydantic", "fastapi", "sqlalchemy", "PIL"},
     "serving/engine": {"fastapi", "starlette", "sqlalchemy", "imageio_ffmpeg"},
     "serving/jobs": {"fastapi", "starlette", "torch", "PIL", "imageio_ffmpeg"},
+    "serving/ui": {"torch", "numpy", "PIL", "sqlalchemy", "imageio_ffmpeg", "diffusers", "transformers"},
     "serving/http": {"torch", "sqlalchemy", "imageio_ffmpeg", "diffusers", "transformers"},
 }
 
