@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo serve test test-cluster test-clients
+.PHONY: install demo serve test test-browser test-cluster test-clients
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/test_main_job.py tests/integration/test_crashes.py
 	$(BIN)/python -m pytest tests/gpu
+
+# The page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
+test-browser: install
+	$(BIN)/python -m pytest tests/browser
 
 # Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, pools of emulated cards, two cards on one job.
 test-cluster: install

@@ -30,14 +30,15 @@ class ChildService:
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        """`environment` is set for the child; of the parent's own, `I2V_*` is not. The model is the built-in one."""
+        """`environment` is set for the child; of the parent's own, `I2V_*` is not. The model is the built-in one, and
+        there is no page."""
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.outputs = folder / "outputs"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("I2V_")}
         paths = (str(ROOT), *filter(None, [inherited.get("PYTHONPATH")]))
-        own = {"I2V_HOST": "127.0.0.1", "I2V_PORT": str(self.port), "I2V_MODEL": BUILTIN}
+        own = {"I2V_HOST": "127.0.0.1", "I2V_PORT": str(self.port), "I2V_MODEL": BUILTIN, "I2V_PAGE": "0"}
         self.environment = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | own | environment
         self._console = folder / "console.log"
         self._process: subprocess.Popen[bytes] | None = None

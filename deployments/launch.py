@@ -25,10 +25,10 @@ from serving.doctor import Level, examine, models_of
 from serving.errors import ConfigurationInvalid, I2VError
 from serving.jobs.store import open_store
 from serving.logs import log_to, new_log_file
-from serving.settings import Settings, load_settings, read_config
+from serving.settings import PAGE, Settings, load_settings, read_config
 
 logger = logging.getLogger(__name__)
-APPLICATION = "i2v"
+APPLICATION, PAGE_APPLICATION = "i2v", "ui"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
@@ -97,7 +97,8 @@ class Service:
         try:
             self._deploy()
             if self._wait_until_ready():
-                self._say("ready", f"ready: http://{self._settings.host}:{self._settings.port}/docs")
+                where = PAGE if self._settings.page else "/docs"
+                self._say("ready", f"ready: http://{self._settings.host}:{self._settings.port}{where}")
                 self._stop.wait()
             self._say("stopping", "stopping")
         finally:
@@ -110,15 +111,20 @@ class Service:
         from ray.serve._private.api import serve_start
         from ray.serve.schema import ServeDeploySchema
 
-        application = {
-            "name": APPLICATION,
-            "route_prefix": "/",
-            "import_path": "deployments.app:build",
-            "args": {**self._args, "start": self._start, "log_file": str(self._log_file)},
-            "autoscaling_policy": {"policy_function": POLICY},
-        }
+        applications: list[dict[str, Any]] = [
+            {
+                "name": APPLICATION,
+                "route_prefix": "/",
+                "import_path": "deployments.app:build",
+                "args": {**self._args, "start": self._start, "log_file": str(self._log_file)},
+                "autoscaling_policy": {"policy_function": POLICY},
+            }
+        ]
+        if self._settings.page:
+            page = {"name": PAGE_APPLICATION, "route_prefix": PAGE, "import_path": "deployments.ui:build"}
+            applications.append(page | {"args": self._args})
         listen = {"host": self._settings.host, "port": self._settings.port}
-        document = ServeDeploySchema.model_validate({"http_options": listen, "applications": [application]})
+        document = ServeDeploySchema.model_validate({"http_options": listen, "applications": applications})
         serve_start(http_options=listen).deploy_apps(document)
 
     def _wait_until_ready(self) -> bool:
@@ -127,16 +133,20 @@ class Service:
         began, told = time.monotonic(), ""
         with Client(f"http://{self._settings.host}:{self._settings.port}") as client:
             while not self._stop.is_set():
-                status = serve.status().applications.get(APPLICATION)
+                applications = serve.status().applications
+                status = applications.get(APPLICATION)
                 if status is not None and status.status.value in ("DEPLOY_FAILED", "UNHEALTHY"):
                     raise ConfigurationInvalid(f"The service did not start: {status.message}")
-                if status is not None and status.status.value == "RUNNING" and client.ready():
+                page = applications.get(PAGE_APPLICATION)
+                failed = page is not None and page.status.value == "DEPLOY_FAILED"
+                # A page that fails does not hold up the API.
+                page_is_settled = page is None or failed or page.status.value == "RUNNING"
+                if status is not None and status.status.value == "RUNNING" and page_is_settled and client.ready():
+                    if failed:
+                        logger.error("the page did not start: %s", page.message)
                     return True
-                waiting = (
-                    []
-                    if status is None
-                    else [name for name, d in status.deployments.items() if d.status.value != "HEALTHY"]
-                )
+                deployments = {name: d for one in applications.values() for name, d in one.deployments.items()}
+                waiting = [name for name, d in deployments.items() if d.status.value != "HEALTHY"]
                 if ", ".join(waiting) != told:
                     told = ", ".join(waiting)
                     self._say("starting", f"starting: {told or 'the first card'}")

@@ -29,6 +29,8 @@ from serving.presets import EMULATED
 from serving.scheduling.cards import CARDS
 
 AUTO = "auto"
+PAGE = "/ui"
+"""Where the web page is."""
 DAY_S = 86_400.0
 SECRETS = {"webhook_secret"}
 Absolute = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -84,6 +86,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     public_url: str | None = Field(
         None, description="Where users reach the API, for URLs in answers; by default, what their request says."
+    )
+    page: bool = Field(
+        True, description="Whether / leads to the web page at /ui; `i2v serve` leaves the page out where not."
+    )
+    api_url: str | None = Field(
+        None, description="Where the page reaches the API; by default, on its own machine at the host and port above."
     )
     model: str = Field(
         AUTO,
@@ -158,7 +166,7 @@ class Settings(BaseSettings):
                 raise ValueError("use whsec_ and the base64 of 24 to 64 random bytes")
         return secret
 
-    @field_validator("public_url")
+    @field_validator("public_url", "api_url")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
@@ -195,6 +203,12 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'jobs.sqlite3'}"
+
+    @property
+    def reached_at(self) -> str:
+        """The API's address for the page."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return self.api_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def pictures(self) -> str | Path:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from serving.http import errors
@@ -22,7 +23,7 @@ from serving.http.videos import videos_router
 from serving.metrics import UNMEASURED, Metrics
 from serving.remote_picture import RemotePictures
 from serving.service import VideoService
-from serving.settings import Settings
+from serving.settings import PAGE, Settings
 
 
 def create_app(
@@ -47,6 +48,12 @@ def create_app(
         redirect_slashes=False,  # a redirect would be an answer without the one error shape
     )
     errors.install(app)
+    if settings.page:
+
+        @app.get("/", include_in_schema=False)
+        async def to_the_page() -> Response:
+            return RedirectResponse(f"{PAGE[1:]}/", 302)  # relative, for proxies that add a prefix
+
     app.include_router(health_router(service))
     app.include_router(exposition_router(expose))
     guarded = [Depends(Guard(service.keyring))]

@@ -16,13 +16,13 @@ def catalog_router(service: VideoService) -> APIRouter:
 
     @router.get("/v1/models", tags=["catalog"], summary="Models, with their ranges and defaults")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model(profile) for profile in service.profiles.values()]}
+        return {"object": "list", "data": [model_row(profile) for profile in service.profiles.values()]}
 
     @router.get("/v1/models/{name}", tags=["catalog"], summary="One model")
     async def model(name: str) -> dict[str, Any]:
         if name not in service.profiles:
             raise ModelNotFound(f"model: {name[:100]!r} is not served here.", param="model")
-        return _model(service.profiles[name])
+        return model_row(service.profiles[name])
 
     @router.get("/v1/presets", tags=["catalog"], summary="Presets of every model")
     async def presets() -> dict[str, Any]:
@@ -36,6 +36,7 @@ def catalog_router(service: VideoService) -> APIRouter:
     return router
 
 
-def _model(profile: ModelProfile) -> dict[str, Any]:
+def model_row(profile: ModelProfile) -> dict[str, Any]:
+    """A model as GET /v1/models has it."""
     limits = profile.model_dump(exclude={"name", "cost", "presets", "guidance_advice"})
     return {"id": profile.name, "object": "model", "created": 0, "owned_by": "i2v", "parameters": limits}

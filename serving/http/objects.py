@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -48,6 +49,7 @@ class Video(BaseModel):
         "after. Null in lists, after the end, and where it is not known."
     )
     attempt: int
+    file: str | None = Field(description="Where the clip was saved: a path on the service's machine, or in its bucket.")
     parameters: dict[str, Any]
     recipe: dict[str, Any] | None
     timings: dict[str, float] | None
@@ -91,13 +93,18 @@ class DeletedVideo(BaseModel):
 
 
 def video(
-    job: Job, queue_position: int | None = None, eta_s: float | None = None, profile: ModelProfile | None = None
+    job: Job,
+    queue_position: int | None = None,
+    eta_s: float | None = None,
+    profile: ModelProfile | None = None,
+    outputs: str | Path = "",
 ) -> Video:
     """`job` as the wire's Video; lists leave all but the job out.
 
     Args:
         queue_position: 1 for the job that goes next.
         eta_s: seconds until it is expected to be done.
+        outputs: where clips are saved; a finished video says in `file` where its own is.
         profile: its model's, where that is still served; a finished video has hints then.
     """
     request = job.request
@@ -121,6 +128,7 @@ def video(
         queue_position=queue_position,
         eta_s=None if eta_s is None else round(eta_s, 1),
         attempt=job.attempt,
+        file=_file(job, outputs),
         parameters=request.model_dump(exclude={"model", "prompt", "metadata"}),
         recipe=result.get("recipe"),
         timings=result.get("timings"),
@@ -143,6 +151,12 @@ def video_event(standing: Standing) -> VideoEvent:
         attempt=standing.attempt,
         error=_error(standing),
     )
+
+
+def _file(job: Job, outputs: str | Path) -> str | None:
+    expired = job.expires_at is not None and job.expires_at <= time.time()
+    key = None if expired else (job.result or {}).get("files", {}).get("video")
+    return None if key is None else f"{outputs}/{key}"
 
 
 def _error(job: Job | Standing) -> VideoError | None:

@@ -14,9 +14,10 @@ from serving.http.quotes import VideoQuote, video_quote
 from serving.http.repetition import repetition_of
 from serving.http.submission import read_parameters, read_prompt, read_submission
 from serving.jobs.job import Job
+from serving.limits import MAX_PROMPT_CHARACTERS
 from serving.remote_picture import FIELD as PICTURE
 from serving.remote_picture import Fetch
-from serving.request import MAX_PROMPT_CHARACTERS, VideoParameters
+from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import Settings
 
@@ -32,7 +33,7 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
     async def answer(job: Job, queue_position: int | None, response: Response) -> Video:
         eta_s = await service.eta_s(job)
         response.headers[POLL_AFTER] = str(poll_after_ms(job, queue_position, eta_s))
-        return video(job, queue_position, eta_s, service.profiles.get(job.model))
+        return video(job, queue_position, eta_s, service.profiles.get(job.model), settings.outputs)
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:
@@ -75,7 +76,7 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         order: Literal["asc", "desc"] = "desc",
     ) -> VideoList:
         jobs, has_more = await service.list_videos(caller, after=after, limit=limit, newest_first=order == "desc")
-        data = [video(job, profile=service.profiles.get(job.model)) for job in jobs]
+        data = [video(job, profile=service.profiles.get(job.model), outputs=settings.outputs) for job in jobs]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         return VideoList(data=data, has_more=has_more, first_id=first, last_id=last)
 

@@ -19,6 +19,7 @@ from deployments.generator import Generator
 from deployments.ingress import Ingress
 from deployments.pools import replica_options
 from deployments.preprocessor import Preprocessor
+from deployments.ui import Page
 from serving.pools import ServedPool
 from serving.presets import PUBLISHED, profile_for
 from serving.settings import PoolSettings, Settings, load_settings
@@ -44,8 +45,17 @@ def service() -> dict[str, Any]:
 
 @pytest.fixture
 def application(service: dict[str, Any]) -> dict[str, Any]:
-    (found,) = yaml.safe_load(service["serveConfigV2"])["applications"]
-    return dict(found)
+    return named(service, "i2v")
+
+
+@pytest.fixture
+def page(service: dict[str, Any]) -> dict[str, Any]:
+    return named(service, "ui")
+
+
+def named(service: dict[str, Any], name: str) -> dict[str, Any]:
+    applications = yaml.safe_load(service["serveConfigV2"])["applications"]
+    return dict(next(application for application in applications if application["name"] == name))
 
 
 @pytest.fixture
@@ -86,7 +96,10 @@ def pools_and_groups(
 
 def test_ray_takes_the_serve_configuration(service: dict[str, Any]) -> None:
     schema = ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
-    assert [application.import_path for application in schema.applications] == ["deployments.app:build"]
+    assert [application.import_path for application in schema.applications] == [
+        "deployments.app:build",
+        "deployments.ui:build",
+    ]
 
 
 def test_ray_takes_the_cluster_of_bare_machines() -> None:
@@ -112,10 +125,11 @@ def test_labels_are_where_the_autoscaler_reads_them(service: dict[str, Any], gro
 
 
 def test_the_stages_without_a_card_have_pods_of_their_own(
-    application: dict[str, Any], groups: dict[str, dict[str, Any]]
+    application: dict[str, Any], page: dict[str, Any], groups: dict[str, dict[str, Any]]
 ) -> None:
-    pinned = {deployment["name"]: deployment["ray_actor_options"] for deployment in application["deployments"]}
-    stages = (Ingress, Preprocessor, Dispatcher, Encoder)
+    deployments = application["deployments"] + page["deployments"]
+    pinned = {deployment["name"]: deployment["ray_actor_options"] for deployment in deployments}
+    stages = (Ingress, Preprocessor, Dispatcher, Encoder, Page)
     assert set(pinned) == {stage.name for stage in stages}
     for stage in stages:
         # The file's options replace the code's.

@@ -50,6 +50,20 @@ def test_where_pictures_and_outputs_are(tmp_path: Path) -> None:
     assert (bucket.pictures, bucket.outputs) == ("s3://clips/prod", "s3://clips/prod/outputs")
 
 
+@pytest.mark.parametrize(
+    ("args", "address"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"host": "0.0.0.0", "port": 7860}, "http://127.0.0.1:7860"),
+        ({"host": "::"}, "http://[::1]:8000"),
+        ({"host": "10.0.0.5"}, "http://10.0.0.5:8000"),
+        ({"api_url": "https://clips.example/"}, "https://clips.example"),
+    ],
+)
+def test_where_the_page_reaches_the_api(args: dict[str, object], address: str) -> None:
+    assert load_settings(args).reached_at == address
+
+
 def test_days_are_seconds() -> None:
     assert load_settings().retention_s is None
     assert load_settings({"retention_days": 0.5}).retention_s == 43_200

@@ -31,10 +31,13 @@ def test_a_finished_video(api: Api, tmp_path: Path) -> None:
     assert (video["status"], video["progress"], video["error"]) == ("completed", 100, None)
     assert video["recipe"]["parameters"]["fps"] == 5
     assert "encode" in video["timings"]
+    assert Path(video["file"]).parent == api.settings.output_dir
+    assert api.http.get(URL).json()["data"][0]["file"] == video["file"]
     content = api.http.get(f"{URL}/{video_id}/content", headers={"accept": "application/binary"})
     assert content.headers["content-type"] == "video/mp4"
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(content.content)
+    assert Path(video["file"]).read_bytes() == content.content
     assert (probe(clip).frames, probe(clip).fps) == (9, 5)
     for variant, size in (("thumbnail", (296, 224)), ("spritesheet", (8 * 160, 2 * 121))):
         still = api.http.get(f"{URL}/{video_id}/content?variant={variant}")

@@ -1,0 +1,243 @@
+"""What a visitor of the page does, in a real browser: upload, generate, watch, choose, cancel, come back."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import PHONE
+from playwright.sync_api import Page, expect
+
+from deployments.child import ChildService
+from deployments.demo import PICTURE
+
+PROMPT = "A blue ceramic mug and two lemons on a wooden table, the camera pans to the left, soft light"
+Visit = Callable[..., Page]
+
+
+def ask(page: Page, prompt: str = PROMPT, picture: Path | None = PICTURE) -> None:
+    if picture is not None:
+        page.set_input_files("#picture input[type=file]", picture)
+        expect(page.locator("#picture img")).to_be_visible()
+    page.fill("#prompt textarea", prompt)
+
+
+def advanced(page: Page) -> None:
+    page.locator("#advanced button").first.click()
+
+
+def videos(service: ChildService) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = httpx.get(f"{service.url}/v1/videos").json()["data"]
+    return found
+
+
+def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService, shots: Path) -> None:
+    page = visit()
+    assert page.url == f"{service.url}/ui/en/"
+    ask(page, "A beautiful mug on a table, the camera pans to the left")
+    # What it would cost and what is worth a look, before anything is sent.
+    expect(page.locator("#quote")).to_contain_text("256x256, 8 frames, 1 s")
+    expect(page.locator("#warnings")).to_contain_text('Abstract words. "beautiful"')
+    # In sight, not behind the button.
+    warning, button = (page.locator(at).bounding_box() for at in ("#warnings", "#press"))
+    assert warning is not None
+    assert button is not None
+    assert warning["y"] + warning["height"] < button["y"]
+    assert videos(service) == []
+    page.screenshot(path=shots / "asked_en.png")
+
+    page.click("#generate")
+    progress = page.locator("article.take [role=status]")
+    expect(progress).to_have_text(re.compile(r"Step [1-6] of 6( · about \d+ s left)?"))
+    expect(page.locator("#cancel")).to_be_visible()
+    page.screenshot(path=shots / "progress_en.png")
+    clip = page.locator("article.take video")
+    expect(clip).to_be_visible()
+    page.wait_for_function("(clip => clip.currentTime > 0.2 && !clip.paused)(document.querySelector('article video'))")
+    assert clip.evaluate("clip => [clip.videoWidth, clip.videoHeight, clip.duration]") == [256, 256, 1]
+    expect(page.locator("#cancel")).to_be_hidden()
+
+    (video,) = videos(service)
+    page.get_by_text("Parameters used").click()
+    take = page.locator("article.take")
+    expect(take).to_contain_text(f"Seed {video['parameters']['seed']}")  # type: ignore[index]
+    expect(take.get_by_role("row", name="Steps")).to_contain_text("6")
+    saved = Path(take.locator("code").inner_text())
+    assert saved.is_file()
+    assert saved.parent == service.outputs
+    with page.expect_download() as downloaded:
+        page.get_by_role("link", name="Download").click()
+    assert Path(downloaded.value.path()).read_bytes() == saved.read_bytes()
+    assert downloaded.value.suggested_filename == saved.name
+    page.screenshot(path=shots / "clip_en.png", full_page=True)
+    page.get_by_text("Parameters used").click()
+    page.screenshot(path=shots / "played_en.png")
+
+    # It is still there after a reload, on the right and in the gallery.
+    page.reload()
+    expect(page.locator("article.take video")).to_be_visible()
+    expect(page.locator("#gallery img")).to_have_count(1)
+    assert page.locator("#gallery img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+
+
+def test_takes_to_choose_from(visit: Visit, shots: Path) -> None:
+    page = visit()
+    ask(page)
+    page.locator("#takes input[type=number]").fill("3")
+    page.keyboard.press("Tab")
+    page.locator("#preset").get_by_text("preview").click()
+    advanced(page)
+    page.locator("#seed textarea, #seed input").press_sequentially("7")
+    page.click("#generate")
+    expect(page.locator("article.take video")).to_have_count(3)
+    seeds = [seed.inner_text() for seed in page.locator("article.take .seed").all()]
+    assert seeds == ["Seed 7", "Seed 8", "Seed 9"]
+    tops = {round(clip.bounding_box()["y"]) for clip in page.locator("article.take").all()[:2]}  # type: ignore[index]
+    assert len(tops) == 1  # side by side
+    page.screenshot(path=shots / "takes_en.png", full_page=True)
+    page.locator("article.take").nth(1).get_by_role("button", name="Use these settings").click()
+    expect(page.locator("#seed textarea, #seed input")).to_have_value("8")
+    expect(page.locator("#num_inference_steps input[type=number]")).to_have_value("4")
+    expect(page.locator("#takes input[type=number]")).to_have_value("1")
+
+
+def test_a_cancel_stops_the_job(visit: Visit, service: ChildService) -> None:
+    page = visit()
+    ask(page)
+    advanced(page)
+    page.locator("#num_inference_steps input[type=number]").fill("50")
+    page.keyboard.press("Tab")
+    page.click("#generate")
+    expect(page.locator("article.take [role=status]")).to_contain_text(re.compile(r"Step \d+ of 50"))
+    # Who comes back while it runs follows it again.
+    page.reload()
+    expect(page.locator("article.take [role=status]")).to_contain_text(re.compile(r"Step \d+ of 50"))
+    page.click("#cancel")
+    expect(page.locator("article.take")).to_contain_text("Cancelled")
+    expect(page.locator("#cancel")).to_be_hidden()
+    assert videos(service)[0]["error"]["code"] == "cancelled"  # type: ignore[index]
+
+
+def test_errors_name_their_field(visit: Visit, service: ChildService, tmp_path: Path, shots: Path) -> None:
+    before = len(videos(service))
+    page = visit()
+    notice = page.locator("#notice [role=alert]")
+    page.click("#generate")
+    expect(notice).to_have_text("Picture · Choose a picture first.")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"no picture" * 20)
+    page.set_input_files("#picture input[type=file]", broken)
+    page.fill("#prompt textarea", PROMPT)
+    page.wait_for_timeout(500)
+    page.click("#generate")
+    expect(notice).to_contain_text("Picture · input_reference:")
+    page.reload()
+    ask(page)
+    advanced(page)
+    page.locator("#background textarea, #background input").press_sequentially("x")
+    page.click("#generate")
+    expect(notice).to_contain_text("Background of padding · background: edgex given; allowed: edge, blur, or a colour")
+    page.screenshot(path=shots / "error_en.png", full_page=True)
+    assert len(videos(service)) == before
+
+
+def test_chinese_on_a_phone(visit: Visit, shots: Path) -> None:
+    page = visit("zh-CN", PHONE)
+    assert page.url.endswith("/ui/zh/")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    expect(page.locator("#picture")).to_contain_text("点击上传")  # Gradio's own words
+    page.get_by_role("button", name="提示词助手").click()
+    page.get_by_label("品类").click()
+    page.get_by_role("option", name="美食").click()
+    page.get_by_label("商品标题").fill("Hot black coffee, 250 g (free shipping)")
+    page.get_by_role("button", name="生成提示词").click()
+    expect(page.locator("#prompt textarea")).to_have_value(re.compile("[Cc]offee"))
+    expect(page.locator("#quote")).to_contain_text("预计")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.screenshot(path=shots / "phone_zh.png")
+    # The switch, and the browser remembers it.
+    page.get_by_role("link", name="English").click()
+    expect(page.locator("#generate")).to_have_text("Generate")
+    page.goto(page.url.removesuffix("en/"))
+    assert page.url.endswith("/ui/en/")
+    page.goto(page.url.replace("/en/", "/zh/"))
+    expect(page.locator("#generate")).to_have_text("生成视频")
+
+
+def test_every_control_has_a_name_and_the_keyboard_reaches_it(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("button", name="Prompt help").click()
+    advanced(page)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('input:not([type=file]), textarea, button, select')]
+            .filter((control) => control.checkVisibility())
+            .filter((control) => !control.labels?.length && !control.ariaLabel && !control.innerText?.trim()
+                && !control.title && !control.getAttribute('aria-labelledby'))
+            .map((control) => control.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    page.locator("#prompt textarea").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "generate":
+            return
+    pytest.fail("no way to the button by the keyboard")
+
+
+def test_what_a_browser_sends_stays_a_part_of_the_path(service: ChildService) -> None:
+    with httpx.Client(base_url=f"{service.url}/ui/") as http:
+        assert http.get("clips/..%3Flimit=1%23").status_code == 404
+        assert http.get("clips/video_none").json()["error"]["code"] == "video_not_found"
+        assert http.get("language/xx").headers.get("set-cookie") is None
+        # Gradio's own way to files gives nothing of this machine.
+        assert http.get("en/gradio_api/file=/etc/passwd").status_code in (403, 404)
+
+
+def test_a_key_is_asked_for_and_opens_its_own_clips_alone(visit: Visit, service: ChildService) -> None:
+    """The last one: from here on the service asks for keys."""
+    with PICTURE.open("rb") as picture:
+        nobodys = httpx.post(
+            f"{service.url}/v1/videos", data={"prompt": "pan left"}, files={"input_reference": picture}
+        ).json()
+    httpx.post(f"{service.url}/v1/videos/{nobodys['id']}/cancel").raise_for_status()
+    made = subprocess.run(
+        [sys.executable, "-m", "deployments", "keys", "create", "studio", "--json"],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        check=True,
+    )
+    key = json.loads(made.stdout)["key"]
+    page = visit(locked=True)
+    entry, enter = page.locator("#key input"), page.get_by_role("button", name="Use this key")
+    expect(page.locator("#notice")).to_contain_text("Enter an API key")
+    entry.fill("i2v_wrong")
+    enter.click()
+    expect(entry).to_have_value("")
+    expect(page.locator("#notice")).to_contain_text("Enter an API key")
+    entry.fill(key)
+    enter.click()
+    expect(page.locator("#preset input").nth(1)).to_be_attached()
+    expect(entry).to_be_hidden()
+    # Nobody leaves pictures here without a key.
+    upload = httpx.post(f"{page.url}gradio_api/upload", files={"files": b"x" * 100})
+    assert upload.status_code == 401
+    expect(page.locator("#gallery")).to_have_text("No clips yet.")
+    ask(page)
+    page.click("#generate")
+    page.wait_for_function("document.querySelector('article video')?.currentTime > 0.2", timeout=60_000)
+    assert key not in page.evaluate("document.cookie + JSON.stringify(localStorage)")  # no script can read it
+    clip = page.locator("article video").get_attribute("src")
+    assert httpx.get(f"{page.url}{clip}").status_code == 401
+    # It is remembered, and another visitor sees nothing.
+    page.reload()
+    expect(page.locator("#gallery img")).to_have_count(1)
+    other = visit(locked=True)
+    expect(other.locator("#notice")).to_contain_text("Enter an API key")
+    expect(other.locator("#gallery img")).to_have_count(0)
