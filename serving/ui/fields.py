@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from serving.request import EDGE, Fit, Focus, Format, Priority
+from serving.framing import EDGE
+from serving.request import Fit, Focus, Format, Priority
 
 Model = Mapping[str, Any]
 """The `parameters` of one row of GET /v1/models."""
