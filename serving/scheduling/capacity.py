@@ -70,7 +70,7 @@ def replicas(pools: Sequence[PoolState], waiting: Iterable[Waiting], target: Tar
 
 
 class Held:
-    """Sizes that fall only after they have been lower for `hold_s` seconds: so long a card is kept that nothing needs."""
+    """Sizes that fall only after they were lower for `hold_s` seconds: so long a card is kept that nothing needs."""
 
     def __init__(self, hold_s: float) -> None:
         self._hold_s = hold_s
