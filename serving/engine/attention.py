@@ -42,6 +42,7 @@ class FeedForward:
         for begin in range(0, len(h), tokens):
             inner = self._into.gated(normed[begin : begin + tokens], self._bias)
             self._out.add_to(h[begin : begin + tokens], inner)
+            del inner  # else it would last until the next one is there
 
 
 TOKENS = 65_536
@@ -120,12 +121,14 @@ class SpatialTransformer(Transformer):
         h = self._into(self._norm(x)).flatten(0, 3)
         parts = self._first.project(self._norms[0](h)).view(batch * frames, height * width, 3, heads, -1).unbind(2)
         self._first.out.add_to(h, kernels.attention(*parts).reshape(h.shape))
+        del parts  # as large as three of h
         query = self._second.query(self._norms[1](h)).view(batch, frames * height * width, heads, -1)
         total = x.value
         if halves > batch:
             query = query.expand(halves, -1, -1, -1)
             h, total = h.repeat(halves, 1), total.repeat(halves, 1, 1, 1, 1)
         self._second.out.add_to(h, kernels.attention(query, *context.unbind(2)).reshape(h.shape))
+        del query
         return self._finish(h, total, x.shift)
 
 
@@ -145,6 +148,7 @@ class TemporalTransformer(Transformer):
         for attention, norm in ((self._first, self._norms[0]), (self._second, self._norms[1])):
             qkv = attention.project(norm(h)).view(batch, frames, -1, 3 * h.shape[-1])
             attention.out.add_to(h, kernels.frame_attention(qkv, attention.heads).view(h.shape))
+            del qkv  # as large as three of h
         return self._finish(h, x.value, x.shift)
 
 

@@ -50,6 +50,10 @@ class Sum:
             )
         self.beside = skip.value
 
+    def forget(self) -> None:
+        """Give up its memory, whoever still refers to it: nobody reads it again."""
+        self.became(self.value.new_empty(0))
+
     def became(self, total: torch.Tensor) -> None:
         """Its value is known."""
         self.value, self.residual, self.shift, self.beside, self.moments = total, None, None, None, None

@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from serving.engine import outlines
+
 # Fastest first: on an H200 at head dimension 64 cuDNN took two thirds of FlashAttention 2's time.
 ATTENTION = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -34,6 +36,8 @@ def path(device: torch.device) -> str:
 
 
 def _fast(x: torch.Tensor) -> ModuleType | None:
+    if x.is_meta:
+        return outlines
     return fused() if x.is_cuda else None
 
 
@@ -202,6 +206,8 @@ def _product_dtype(device: torch.device, wanted: torch.dtype) -> torch.dtype:
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """(B, N, heads, D) from queries (B, N, heads, D) and keys and values (B, M, heads, D)."""
     parts = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    if query.is_meta:
+        return outlines.attention(query)
     if not query.is_cuda:
         return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
     with sdpa_kernel(ATTENTION, set_priority=True):

@@ -179,7 +179,7 @@ class UNet:
         for level in self._up[:-1]:
             for layer in level.layers:
                 h.join(skips.pop())
-                h = layer(h, times, contexts)
+                h = layer(h, times, contexts, last=True)
             assert level.resample is not None
             _, _, height, width, _ = skips[-1].value.shape
             h = Sum(level.resample(upsample(h.total(), height, width)), shift=level.shift)
@@ -190,7 +190,7 @@ class UNet:
         """The outermost level on the way up."""
         for layer in self._up[-1].layers:
             h.join(skips.pop())
-            h = layer(h, times, contexts)
+            h = layer(h, times, contexts, last=True)
         out: torch.Tensor = self._conv_out(self._norm_out(h)) + self._conv_out.bias
         return out.permute(0, 4, 1, 2, 3)
 
@@ -243,8 +243,15 @@ class Layer:
     ) -> None:
         self._resnet, self._conv, self.spatial, self.temporal = resnet, conv, spatial, temporal
 
-    def __call__(self, x: Sum, times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> Sum:
-        x = self._conv(self._resnet(x, times))
+    def __call__(self, x: Sum, times: torch.Tensor, contexts: Iterator[torch.Tensor], *, last: bool = False) -> Sum:
+        """
+        Args:
+            last: x is of no more use afterwards.
+        """
+        h = self._resnet(x, times)
+        if last:
+            x.forget()
+        x = self._conv(h)
         if self.spatial is not None and self.temporal is not None:
             x = self.temporal(self.spatial(x, next(contexts)))
         return x

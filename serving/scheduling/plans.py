@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from serving.scheduling.cost import CostRow, Shape
 
 HEADROOM = 1.15
-"""Memory a card must have for each byte of the peak, for the allocator's fragments and the libraries' workspaces:
+"""Memory a card must have for each byte of the peak, for what its allocator loses between tensors and the driver keeps:
 on an H100, clips counted at 5.3 and 7.3 GiB did not fit caps of 6 and 8 GiB."""
+MARGIN = 1.08
+"""Predicted for each byte of a stage's tensors: their sizes are rounded up, and libraries take workspaces."""
 DECODED_AT_ONCE = 1
 """Frames the VAE decodes at once where memory is short."""
 MAX_CHUNK = 4
-"""Most frames it decodes at once: even 1024p decodes within 6 GiB, and a cancelled job ends soon."""
+"""Most frames it decodes at once: even 1024p decodes within 7 GiB, and a cancelled job ends soon."""
 DECODING_SHARE = 0.8
 """Of the memory that is free when decoding begins, what it plans with."""
 
@@ -38,18 +40,25 @@ PLANS = (
 )
 
 
-def peak_gib(plan: MemoryPlan, shape: Shape, cost: CostRow) -> float:
-    """Peak GiB on the card: the larger of denoising's and decoding's."""
-    halves = 1.0 if shape.guided and not plan.sequential else 0.5
-    resident = cost.weights_gib - (cost.offloaded_gib if plan.offload else 0.0)
-    amount = shape.megapixels * shape.num_frames
-    denoising = resident + cost.activation_gib * amount * halves
+def peak_gib(plan: MemoryPlan, shape: Shape, cost: CostRow, chunk: int = DECODED_AT_ONCE) -> float:
+    """Peak GiB on the card of a clip of which `chunk` frames are decoded at once: the largest of its stages'."""
+    return max(stages_gib(plan, shape, cost, chunk).values())
+
+
+def stages_gib(plan: MemoryPlan, shape: Shape, cost: CostRow, chunk: int = DECODED_AT_ONCE) -> dict[str, float]:
+    """The peak GiB of each stage, by the names of `Clip.timings`: the weights that are there, and what it makes."""
+    amount, both = shape.megapixels * shape.num_frames, shape.guided and not plan.sequential
+    activations = cost.activation_gib if both else cost.half_gib
     if "deepcache" in shape.accelerations:  # the features of both halves, whatever the plan
-        denoising += cost.cached_gib * amount * (1.0 if shape.guided else 0.5)
-    if "fp8" in shape.accelerations:
-        denoising += cost.float8_gib
-    decoding = cost.weights_gib + cost.decode_gib * shape.megapixels * DECODED_AT_ONCE
-    return max(denoising, decoding)
+        activations += cost.cached_gib * (1.0 if shape.guided else 0.5)
+    float8_gib = cost.float8_gib if "fp8" in shape.accelerations else 0.0
+    resident = cost.weights_gib - (cost.offloaded_gib if plan.offload else 0.0)
+    back_gib = cost.vae_gib if plan.offload else 0.0
+    return {
+        "condition": cost.weights_gib + MARGIN * cost.encode_gib * shape.megapixels,
+        "denoise": resident + MARGIN * activations * amount + float8_gib,
+        "decode": resident + back_gib + MARGIN * cost.decode_gib * shape.megapixels * chunk + float8_gib,
+    }
 
 
 def least_gib(shape: Shape, cost: CostRow) -> float:
@@ -62,13 +71,13 @@ def needed_gib(plan: MemoryPlan | None, shape: Shape, cost: CostRow) -> float:
     return least_gib(shape, cost) if plan is None else peak_gib(plan, shape, cost) * HEADROOM
 
 
-def decode_chunk(shape: Shape, cost: CostRow, memory_gib: float | None) -> int:
-    """Frames expected to be decoded at once: a card decides by what is free at that moment, a CPU (None) takes one."""
+def decode_chunk(plan: MemoryPlan, shape: Shape, cost: CostRow, memory_gib: float | None) -> int:
+    """Frames to decode at once on a card of `memory_gib`, fewer where less is free then; one on a CPU (None)."""
     if memory_gib is None:
         return DECODED_AT_ONCE
-    room_gib = (memory_gib - cost.weights_gib) * DECODING_SHARE
-    frame_gib = cost.decode_gib * shape.megapixels
-    return max(n for n in range(1, MAX_CHUNK + 1) if n == DECODED_AT_ONCE or n * frame_gib <= room_gib)
+    chunks = range(MAX_CHUNK, DECODED_AT_ONCE, -1)
+    decoding = (n for n in chunks if stages_gib(plan, shape, cost, n)["decode"] * HEADROOM <= memory_gib)
+    return next(decoding, DECODED_AT_ONCE)
 
 
 def largest_fitting(shape: Shape, cost: CostRow, memory_gib: float) -> MemoryPlan | None:
