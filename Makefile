@@ -24,7 +24,8 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
-	$(BIN)/python -m pytest tests/integration/test_main_job.py tests/integration/test_crashes.py tests/gpu
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/test_main_job.py tests/integration/test_crashes.py
+	$(BIN)/python -m pytest tests/gpu
 
 # Three Ray nodes, PostgreSQL and an S3 server, one node killed; pools that sleep, pools of emulated cards, two cards on one job.
 test-cluster: install
