@@ -79,6 +79,9 @@ class Cost(_Row):
     """GiB of the VAE's among them."""
     one_half_gib: float | None = None
     """As `activation_gib`, of a step of one guidance half; half as much where left out."""
+    in_pieces_gib: tuple[float, float, float] | None = None
+    """The same where a few frames are taken at once: of both halves and of one, for a megapixel-frame, and of a piece,
+    for a megapixel. None where it saves nothing."""
     encode_gib: float = 0.0
     """GiB that encoding a picture of a megapixel holds."""
     unguided_share: float = 0.5
@@ -98,6 +101,21 @@ class Cost(_Row):
     def half_gib(self) -> float:
         """GiB that a step of one guidance half holds, for a megapixel-frame."""
         return self.activation_gib / 2 if self.one_half_gib is None else self.one_half_gib
+
+    @property
+    def chunked_gib(self) -> float:
+        """As `activation_gib`, of what is whole where a few frames are taken at once."""
+        return self.activation_gib if self.in_pieces_gib is None else self.in_pieces_gib[0]
+
+    @property
+    def chunked_half_gib(self) -> float:
+        """As `half_gib`, the same."""
+        return self.half_gib if self.in_pieces_gib is None else self.in_pieces_gib[1]
+
+    @property
+    def piece_gib(self) -> float:
+        """GiB that those frames hold beside it, for a megapixel."""
+        return 0.0 if self.in_pieces_gib is None else self.in_pieces_gib[2]
 
 
 class Distance(_Row):
@@ -220,6 +238,7 @@ I2VGEN_XL = ModelProfile(
         weights_gib=4.7,
         activation_gib=0.2,
         one_half_gib=0.104,
+        in_pieces_gib=(0.103, 0.056, 0.3),
         offloaded_gib=2.0,
         vae_gib=0.16,
         unguided_share=0.52,  # by the count of the operations before the first attention to the prompt

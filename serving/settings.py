@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(
         None, description='"s3://bucket/prefix" that holds pictures and clips, in place of data_dir and output_dir.'
     )
+    kernel_cache_dir: Absolute | None = Field(
+        None, description="Where a card's compiled kernels are kept for the next start; kernels in data_dir by default."
+    )
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
@@ -195,6 +198,10 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'jobs.sqlite3'}"
+
+    @property
+    def kernels(self) -> Path:
+        return self.kernel_cache_dir or self.data_dir / "kernels"
 
     @property
     def pictures(self) -> str | Path:

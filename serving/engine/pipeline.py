@@ -205,6 +205,7 @@ class Pipeline:
         try:
             self._offload(plan)
             self.replay.use_float8(False)
+            self.replay.unet.chunked = plan.chunked
             card.start_peak(self.device)
             return partner.assist(
                 self.replay, link, self.source, on_half=on_half or _ignore, should_stop=should_stop or _never
@@ -247,6 +248,7 @@ class Pipeline:
         conditioning = condition(self.encoders, reading, request)
         self._offload(plan)
         self.replay.use_float8("fp8" in request.acceleration)
+        self.replay.unet.chunked = plan.chunked
         conditioned = self._now()
         peaks = self._peak("condition")
         card.start_peak(self.device)
