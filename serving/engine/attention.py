@@ -40,7 +40,8 @@ class FeedForward:
     def add_to(self, h: torch.Tensor, few: bool = False) -> None:
         """Add all but the last bias to h, (tokens, C)."""
         tokens = CPU_TOKENS if h.device.type == "cpu" else FEW_TOKENS if few else TOKENS
-        for part in torch.split(h, tokens):
+        for begin in range(0, len(h), tokens):
+            part = h[begin : begin + tokens]
             inner = self._into.gated(self._norm(part), self._bias)
             self._out.add_to(part, inner)
             del inner  # else it would last until the next one is there
@@ -49,7 +50,7 @@ class FeedForward:
 TOKENS = 65_536
 """Tokens that a feed-forward takes at once; fewer are slower, by 1% at 16,384."""
 FEW_TOKENS = 8192
-"""The same where memory is short; and places whose frames then attend to each other at once, times frames."""
+"""The same where memory is short, and for attention across the frames."""
 CPU_TOKENS = 8192
 """The same on a CPU, whose cache holds so many: with all at once a step of 32 frames took 1.6 times as long."""
 
@@ -161,12 +162,14 @@ class TemporalTransformer(Transformer):
         batch, frames = x.value.shape[:2]
         h = self._into(self._norm(x)).flatten(0, 3)
         at_places = h.view(batch, frames, -1, h.shape[-1])
+        at_once = max(1, FEW_TOKENS // (batch * frames))
         for attention, norm in ((self._first, self._norms[0]), (self._second, self._norms[1])):
             if not few:
                 self._attend(attention, norm, h, batch, frames)
                 continue
-            for places in torch.split(at_places, max(1, FEW_TOKENS // (batch * frames)), dim=2):
-                part = places.reshape(-1, h.shape[-1])
+            for begin in range(0, at_places.shape[2], at_once):
+                places = at_places[:, :, begin : begin + at_once]
+                part = places.reshape(-1, h.shape[-1]).contiguous()
                 self._attend(attention, norm, part, batch, frames)
                 if part.data_ptr() != places.data_ptr():  # a copy
                     places.copy_(part.view(places.shape))

@@ -131,7 +131,7 @@ def test_fewer_frames_than_the_model_makes_are_not_advised() -> None:
 
 def test_where_one_change_is_not_enough_both_are_advised() -> None:
     heavy = HEAVY.model_copy(update={"activation_gib": 20.0, "one_half_gib": None})
-    with pytest.raises(DoesNotFit, match=r"have one 12 GiB\. 256p \(256x256\) with 11 frames would fit\.$"):
+    with pytest.raises(DoesNotFit, match=r"have one 12 GiB\. 256p \(256x256\) with 9 frames would fit\.$"):
         place(Shape(1024, 1024, 32, 50, True), "m", heavy, [Pool("one", "m", 1, 12)], Choices(8, SQUARES))
 
 
