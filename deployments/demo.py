@@ -12,9 +12,9 @@ from rich.table import Table
 
 import serving
 from deployments.child import ChildService
-from serving.cli import generate_at
 from serving.client import ApiError, Client
 from serving.console import AsJson, err, fail, out
+from serving.following import generate_at
 
 PICTURE = Path(serving.__file__).parent / "assets" / "demo.jpg"
 PROMPT = "A blue ceramic mug and two lemons on a wooden table, the camera pans to the left, soft light"

@@ -42,7 +42,8 @@ T = TypeVar("T")
 @serve.deployment(
     max_ongoing_requests=1,
     health_check_period_s=2,
-    # Longer than the longest job: a replica that Serve takes down finishes the job it has.
+    # Longer than the longest part of a clip: a replica that Serve takes down finishes the job it has. A clip of many
+    # parts may take longer, and is then made anew by another one.
     graceful_shutdown_timeout_s=900,
 )
 class Generator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,23 +11,27 @@ import stamina
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from serving.client import ApiError, Client, Quote, Video
+from serving.batch_commands import batch
+from serving.client import ApiError, Client, Quote, api_key, default_server
 from serving.clip_options import Fields, asks_for_a_clip
 from serving.console import AsJson, err, fail, out, warn
 from serving.doctor import Level, examine, model_of
 from serving.encoding import ENCODERS
-from serving.errors import Cancelled, I2VError, InvalidParameter
+from serving.errors import I2VError, InvalidParameter
+from serving.following import generate_at, progress_bar
 from serving.key_commands import keys
 from serving.overview import pools_table, videos_table
 from serving.prompt_commands import prompts
+from serving.reproduce_commands import reproduce
 from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
+app.command()(batch)
+app.command()(reproduce)
 app.add_typer(keys, name="keys")
 app.add_typer(prompts, name="prompts")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
@@ -42,13 +45,9 @@ Server = Annotated[str | None, typer.Option(help="The service's address; I2V_SER
 stamina.instrumentation.set_on_retry_hooks([])
 
 
-def default_server() -> str:
-    return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
-
-
 def connect(server: str | None) -> Client:
     """To `server` or the default one, with the key in I2V_API_KEY."""
-    return Client(server or default_server(), os.environ.get("I2V_API_KEY"))
+    return Client(server or default_server(), api_key())
 
 
 @app.command()
@@ -189,7 +188,7 @@ def calibrate(
 
     try:
         settings = load_settings()
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("loading", total=None)
 
             def on_trial(shape: Shape, done: int, total: int) -> None:
@@ -205,22 +204,6 @@ def calibrate(
         out.print(report.summary, soft_wrap=True, highlight=False)
 
 
-def generate_at(client: Client, picture: Path, fields: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Submit to a service, follow with a progress bar, download; Ctrl-C cancels the job there too."""
-    video = client.submit(picture, fields)
-    try:
-        with _progress() as progress:
-            task = progress.add_task("queued", total=100)
-            video = client.follow(video, lambda now: _show(progress, task, now))
-    except KeyboardInterrupt:
-        client.cancel(video["id"])
-        raise ApiError(f"{video['id']}: cancelled.", code=Cancelled.code) from None
-    if video["status"] == "failed":
-        raise ApiError(f"{video['id']}: {video['error']['message']}", code=video["error"]["code"])
-    client.download(video["id"], path)
-    return {**video, "path": str(path)}
-
-
 def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str | None) -> dict[str, Any]:
     settings = load_settings()
     given = {name: value for name, value in fields.items() if value is not None}
@@ -234,7 +217,7 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
         ) from None
     from serving.local import generate_locally
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("preprocessing", total=None)
 
         def on_stage(stage: str, step: int, steps: int) -> None:
@@ -254,16 +237,6 @@ def _generate_here(picture: Path, fields: dict[str, Any], path: Path, model: str
         "warnings": [warning.model_dump() for warning in warnings],
         "hints": [hint.model_dump() for hint in hints],
     }
-
-
-def _progress() -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-    )
-    return Progress(*columns, TimeElapsedColumn(), console=err, transient=True)
 
 
 def _show_quote(found: Quote) -> None:
@@ -294,14 +267,3 @@ def _title(found: Quote) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:g} s"
-
-
-def _show(progress: Progress, task: TaskID, video: Video) -> None:
-    text = str(video["stage"] or video["status"]).replace("_", " ")
-    if video["queue_position"]:
-        text += f", place {video['queue_position']}"
-    if video["stage"] == "denoising":
-        text += f" {video['step']}/{video['steps']}"
-    if video["eta_s"] is not None:
-        text += f", {video['eta_s']:.0f} s left"
-    progress.update(task, description=text, completed=video["progress"])

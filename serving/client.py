@@ -14,9 +14,19 @@ import stamina
 
 POLL_AFTER = "openai-poll-after-ms"
 RETRIED = (408, 429, 502, 503, 504)
+REFUSED, LOST = "connection_refused", "connection_lost"
 
 Video = dict[str, Any]
 Quote = dict[str, Any]
+
+
+def default_server() -> str:
+    """The service's address where none is named: I2V_SERVER, else this machine."""
+    return os.environ.get("I2V_SERVER") or f"http://127.0.0.1:{os.environ.get('I2V_PORT') or 8000}"
+
+
+def api_key() -> str | None:
+    return os.environ.get("I2V_API_KEY")
 
 
 class ApiError(Exception):
@@ -26,6 +36,49 @@ class ApiError(Exception):
         super().__init__(message)
         self.code = code
         self.param = param
+
+
+class Unavailable(ApiError):
+    """The service may answer if asked again, after `retry_after_s` seconds where it says so."""
+
+    retry_after_s: float | None = None
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """`response`, all of whose body is here.
+
+    Raises:
+        ApiError: it is a refusal; Unavailable where it may pass.
+    """
+    if response.is_success:
+        return response
+    wait = response.headers.get("retry-after", "")
+    kind = Unavailable if response.status_code in RETRIED or wait else ApiError
+    try:
+        told = response.json()["error"]
+        error = kind(told["message"], code=told["code"], param=told["param"])
+    except (ValueError, KeyError, TypeError):
+        code = str(response.status_code)
+        error = kind(f"{response.url.netloc.decode()} answered {code}.", code=code)
+    if isinstance(error, Unavailable):
+        error.retry_after_s = float(wait) if wait.isdigit() else None
+    raise error
+
+
+def unreachable(server: str, error: httpx.HTTPError) -> ApiError:
+    """What it means that no answer came."""
+    if isinstance(error, httpx.ConnectError):
+        return ApiError(
+            f"No service answers at {server}. Start one with `i2v serve`, name another with --server, or "
+            "generate in this process with --local.",
+            code=REFUSED,
+        )
+    return ApiError(f"{server}: {str(error) or type(error).__name__}", code=LOST)
+
+
+def passing(error: Exception) -> bool:
+    """Whether the same may well be answered soon."""
+    return isinstance(error, Unavailable) or (isinstance(error, ApiError) and error.code in (REFUSED, LOST))
 
 
 class Client:
@@ -51,12 +104,17 @@ class Client:
         self._http.close()
 
     def submit(self, picture: Path, fields: Mapping[str, object]) -> Video:
-        """Submit `picture` with the API's fields; None values are left out."""
+        """Submit `picture` with the API's fields; None values and empty lists are left out."""
         return self._send_picture("/v1/videos", picture, fields)
 
     def quote(self, picture: Path, fields: Mapping[str, object]) -> Quote:
         """What `submit` with the same would cost, where it would run, and when; queues nothing."""
         return self._send_picture("/v1/videos/quote", picture, fields)
+
+    def remix(self, video_id: str, prompt: str) -> Video:
+        """Submit the picture, the parameters and the seed of a video again, with a prompt."""
+        video: Video = self._send("POST", f"/v1/videos/{video_id}/remix", json={"prompt": prompt}).json()
+        return video
 
     def retrieve(self, video_id: str) -> Video:
         video: Video = self._read(f"/v1/videos/{video_id}").json()
@@ -105,49 +163,29 @@ class Client:
         """Why the service cannot take work now; None when it can."""
         try:
             self._send("GET", "/readyz", timeout=5)
-        except _Unavailable as error:
+        except Unavailable as error:
             return str(error)
         return None
 
     def _send_picture(self, path: str, picture: Path, fields: Mapping[str, object]) -> dict[str, Any]:
-        form = {name: str(value) for name, value in fields.items() if value is not None}
+        form: dict[str, str | list[str]] = {}
+        for name, value in fields.items():
+            if isinstance(value, list | tuple):
+                form[f"{name}[]"] = [str(item) for item in value]
+            elif value is not None:
+                form[name] = str(value)
         with picture.open("rb") as file:
             answer: dict[str, Any] = self._send("POST", path, data=form, files={"input_reference": file}).json()
         return answer
 
     def _read(self, path: str, **options: Any) -> httpx.Response:
-        for attempt in stamina.retry_context(on=_passing, attempts=10, timeout=60):
+        for attempt in stamina.retry_context(on=passing, attempts=10, timeout=60):
             with attempt:
                 return self._send("GET", path, **options)
         raise AssertionError("unreachable")
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **options)
-        except httpx.ConnectError:
-            raise ApiError(
-                f"No service answers at {self.server}. Start one with `i2v serve`, name another with --server, or "
-                "generate in this process with --local.",
-                code="connection_refused",
-            ) from None
+            return checked(self._http.request(method, path, **options))
         except httpx.HTTPError as error:
-            raise ApiError(f"{self.server}: {error}", code="connection_lost") from error
-        if response.is_success:
-            return response
-        kind = _Unavailable if response.status_code in RETRIED else ApiError
-        try:
-            told = response.json()["error"]
-            raise kind(told["message"], code=told["code"], param=told["param"])
-        except (ValueError, KeyError, TypeError):
-            code = str(response.status_code)
-            raise kind(f"{self.server} answered {code}.", code=code) from None
-
-
-class _Unavailable(ApiError):
-    """The service may answer if asked again."""
-
-
-def _passing(error: Exception) -> bool:
-    return isinstance(error, _Unavailable) or (
-        isinstance(error, ApiError) and error.code in ("connection_refused", "connection_lost")
-    )
+            raise unreachable(self.server, error) from error

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from serving import ffmpeg
 from serving.errors import EncodingFailed
 
@@ -80,3 +83,19 @@ def probe(path: Path, *, timeout_s: float = ffmpeg.DEFAULT_TIMEOUT_S) -> ClipInf
         pixel_format=stream[2],
         duration_s=round(duration_s, 3),
     )
+
+
+def read_frames(path: Path, *, timeout_s: float = ffmpeg.DEFAULT_TIMEOUT_S) -> NDArray[np.uint8]:
+    """Every frame of a clip as decoded, RGB, of shape (frames, height, width, 3).
+
+    Raises:
+        ConfigurationInvalid, EncodingFailed: as `probe` does.
+    """
+    held = probe(path, timeout_s=timeout_s)
+    pixels, _ = ffmpeg.run(
+        ("-xerror", *ffmpeg.source(path)),
+        ("-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"),
+        path=path,
+        timeout_s=timeout_s,
+    )
+    return np.frombuffer(pixels, np.uint8).reshape(held.frames, held.height, held.width, 3)

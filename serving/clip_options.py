@@ -29,7 +29,7 @@ def _clip(
     background: Annotated[
         str | None, typer.Option(help="What padding shows: a colour such as #ffffff, edge or blur.")
     ] = None,
-    num_frames: Annotated[int | None, typer.Option(help="Frames in the clip.")] = None,
+    num_frames: Annotated[int | None, typer.Option(help="Frames in the clip, or in each of its parts.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length, instead of --num-frames.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
     num_inference_steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
@@ -39,6 +39,14 @@ def _clip(
     acceleration: Annotated[
         str | None, typer.Option(help="Faster, and not the exact clip: names with commas between; none by default.")
     ] = None,
+    segments: Annotated[
+        int | None, typer.Option(help="Parts, up to 8, each begun with the last frame of the one before.")
+    ] = None,
+    angles: Annotated[
+        list[str] | None,
+        typer.Option("--angle", help="What one of 2 to 6 parts adds to the prompt, each begun with the picture."),
+    ] = None,
+    loop: Annotated[str | None, typer.Option(help="none (default), or pingpong: forward, then backward.")] = None,
     format: Annotated[str | None, typer.Option(help="mp4, webm or gif; by the output's suffix by default.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds from now by which the clip is wanted.")] = None,
 ) -> None:

@@ -16,13 +16,13 @@ err = Console(stderr=True, highlight=False)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
-def fail(message: str, *, code: str, param: str | None, as_json: bool) -> typer.Exit:
+def fail(message: str, *, code: str, param: str | None, as_json: bool, exit_code: int = 1) -> typer.Exit:
     """Print one error, and give the exit to raise."""
     if as_json:
         out.print_json(json.dumps({"error": {"message": message, "code": code, "param": param}}))
     else:
         err.print(f"[red]error[/] {escape(message)}", soft_wrap=True)
-    return typer.Exit(1)
+    return typer.Exit(exit_code)
 
 
 def warn(warnings: Iterable[Mapping[str, Any]]) -> None:

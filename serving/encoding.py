@@ -21,6 +21,8 @@ from serving import ffmpeg
 
 MAX_RECIPE_BYTES = 100_000  # Linux takes 128 KiB in one argument
 JPEG_QUALITY = 90
+FRAMES_IN_TIME = 32
+"""As many as FFmpeg's time limit was set for; more have more time."""
 SPRITE_SIDE = 160
 SPRITE_COLUMNS = 8
 
@@ -114,7 +116,7 @@ def encode(
         ValueError: `frames` is not uint8 (F, H, W, 3) with F, H, W >= 1, `fps` is under 1, the format is
             unknown, or the recipe is no JSON, or over 100,000 bytes of it.
         ConfigurationInvalid: there is no FFmpeg to run.
-        EncodingFailed: FFmpeg failed, or took longer than `timeout_s`.
+        EncodingFailed: FFmpeg failed, or took longer than `timeout_s`; over 32 frames, than their share more.
     """
     encoder, comment = _checked(frames, fps, format, recipe)
     if encoder.even_sides and (frames.shape[1] % 2 or frames.shape[2] % 2):
@@ -128,7 +130,7 @@ def encode(
             ("-y", "-f", encoder.container, ffmpeg.url(path)),
             stdin=frames.tobytes(),
             path=path,
-            timeout_s=timeout_s,
+            timeout_s=timeout_s * max(1.0, len(frames) / FRAMES_IN_TIME),
         )
         if comment is not None and encoder.name == "gif":
             _add_gif_comment(path, comment)

@@ -17,6 +17,7 @@ from serving.cautions import Caution
 from serving.encoding import encode
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
+from serving.joining import generate_parts, read_parts
 from serving.preprocessing import prepare
 from serving.prompts.lint import lint
 from serving.prompts.tokens import tokenizer_of
@@ -59,12 +60,15 @@ def generate_locally(
     began = time.perf_counter()
     pipeline = Pipeline.load(weights, device="cuda" if torch.cuda.is_available() else "cpu")
     timings["load"] = time.perf_counter() - began
-    on_stage("denoising", 0, request.num_inference_steps)
-    clip = pipeline.generate(
-        Image.open(io.BytesIO(prepared.png)).convert("RGB"),
+    on_stage("denoising", 0, request.all_steps)
+    joined = generate_parts(
+        pipeline,
+        read_parts(pipeline, Image.open(io.BytesIO(prepared.png)).convert("RGB"), request),
         request,
         on_step=lambda step, steps: on_stage("denoising", step, steps),
+        should_stop=lambda: False,
     )
+    clip = joined.clip
     timings.update(clip.timings)
     recipe = make_recipe(
         request,
@@ -77,6 +81,8 @@ def generate_locally(
         scheduler=pipeline.source.scheduler,
         timings_s=timings,
     )
+    if joined.recipe is not None:
+        recipe["montage"] = joined.recipe
     on_stage("encoding", 0, 0)
     began = time.perf_counter()
     try:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageFilter
 
+from serving.framing import BLUR, EDGE
 from serving.picture_warnings import ANALYSIS_SIDE
-from serving.request import BLUR, EDGE
 from serving.subject import CENTER, Point, border_of
 
 # Coarse reduction stops at this multiple of the wanted size and Lanczos does the rest; from 3 on Pillow's
@@ -75,7 +75,8 @@ class Picture:
         `centre` and the result (left, top, right, bottom) are shares of the upright picture's sides.
         """
         scale = min(self._size[0] / size[0], self._size[1] / size[1])
-        spans = (size[0] * scale / self._size[0], size[1] * scale / self._size[1])
+        # Rounding may carry the longer one past the picture by its last digit, which Pillow refuses.
+        spans = (min(1.0, size[0] * scale / self._size[0]), min(1.0, size[1] * scale / self._size[1]))
         left, top = (min(max(middle - span / 2, 0.0), 1.0 - span) for middle, span in zip(centre, spans, strict=True))
         return left, top, left + spans[0], top + spans[1]
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -25,10 +27,11 @@ from serving.errors import (
     InvalidImage,
     UnsupportedImageFormat,
 )
+from serving.framing import background, frame_size
 from serving.picture import REDUCING_GAP, Picture, Size, turn_of, turned
 from serving.picture_warnings import ANALYSIS_SIDE, FIELD, cuts_subject, picture_warnings
 from serving.presets import ModelProfile
-from serving.request import VideoParameters, background, frame_size
+from serving.request import VideoParameters
 from serving.subject import CENTER, best_window
 
 MIN_SIDE, MAX_SIDE = 64, 8192
@@ -85,17 +88,41 @@ def prepare(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> 
     return Prepared(png.getvalue(), *size, source_size, warnings)
 
 
+def upright_size(data: bytes) -> Size:
+    """Of a picture that `prepare` would take; all of it is decoded, so that a truncated one is found.
+
+    Raises:
+        UnsupportedImageFormat, InvalidImage, AnimatedImage, ImageTooLarge, ImageDimensions: as `prepare` does.
+    """
+    name = _sniff(data)
+    try:
+        with _opened(data, name) as image:
+            size = turned(image.size, turn_of(image))
+            image.draft(None, (1, 1))
+            image.load()
+            return size
+    except MemoryError:
+        raise _too_large(name) from None
+
+
 def _decode(data: bytes, name: str, parameters: VideoParameters, profile: ModelProfile) -> tuple[Picture, Size, Size]:
     """The picture, its upright size, and the clip's."""
+    with _opened(data, name) as image:
+        turn = turn_of(image)
+        source_size = turned(image.size, turn)
+        size = frame_size(parameters, profile, source_size)
+        enough = int(max(*size, ANALYSIS_SIDE) * REDUCING_GAP)
+        image.draft(None, (enough, enough))  # a JPEG is decoded at 1/2, 1/4 or 1/8; others ignore it
+        return Picture(image, turn, background(parameters)), source_size, size
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
+    """The picture with its header checked; what goes wrong within is the picture's fault."""
     try:
         with Image.open(io.BytesIO(data), formats=(name,)) as image:
             _check_header(image, data, name)
-            turn = turn_of(image)
-            source_size = turned(image.size, turn)
-            size = frame_size(parameters, profile, source_size)
-            enough = int(max(*size, ANALYSIS_SIDE) * REDUCING_GAP)
-            image.draft(None, (enough, enough))  # a JPEG is decoded at 1/2, 1/4 or 1/8; others ignore it
-            return Picture(image, turn, background(parameters)), source_size, size
+            yield image
     except (I2VError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -93,7 +93,7 @@ class Publisher:
     def _publish(
         self, job: Job, files: dict[str, str], frames: np.ndarray, recipe: dict[str, Any], lease: JobLease
     ) -> bool:
-        steps = job.request.num_inference_steps
+        steps = job.request.all_steps
         lease.report("encoding", steps, steps)
         began = time.perf_counter()
 

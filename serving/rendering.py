@@ -23,6 +23,7 @@ from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavail
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
+from serving.joining import generate_parts, read_parts
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
 from serving.scheduling.accelerations import counted
@@ -47,8 +48,8 @@ class Prepared:
 
     job: Job
     png: bytes
-    picture: Any
-    """What the model read of it."""
+    readings: tuple[Any, ...]
+    """What the model read of each part that begins with the picture."""
 
 
 @dataclass(frozen=True)
@@ -151,41 +152,49 @@ class Renderer:
     def _prepare(self, job: Job) -> Prepared:
         png = b"".join(self._pictures.read(job.picture_key))
         picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
-        return Prepared(job, png, self._model.read(picture, job.request))
+        return Prepared(job, png, read_parts(self._model, picture, job.request))
 
     def _render(
         self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object], meeting: Meeting | None
     ) -> Rendered:
         job = prepared.job
-        lease.report("conditioning", 0, job.request.num_inference_steps)
-        denoising_s = expected_s(job.request, self._cost, self._model.card)
-        limits = limits_for(denoising_s, job.request.num_inference_steps, self._least_step_s)
+        parts = job.request.parts
+        part = parts[0]
+        lease.report("conditioning", 0, job.request.all_steps)
+        limits = limits_for(
+            expected_s(part, self._cost, self._model.card), part.num_inference_steps, self._least_step_s
+        )
         with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
             plan = self._model.plan_for(job.request)
 
             def on_step(step: int, steps: int) -> None:
-                watchdog.step(step, steps)
+                each = steps // len(parts)
+                watchdog.step((step - 1) % each + 1, each)
                 self._meter.step()
                 lease.report("denoising" if step < steps else "decoding", step, steps)
                 if step == steps:
-                    self._foresee_end(job.request, nearly_free)
+                    self._foresee_end(part, nearly_free)
                 fault_points.reach("step")
 
-            clip = self._model.generate(
-                prepared.picture,
+            joined = generate_parts(
+                self._model,
+                prepared.readings,
                 job.request,
                 on_step=on_step,
                 should_stop=lease.should_stop,
                 plan=plan,
                 meeting=meeting,
             )
-        self._decode_s = clip.timings["decode"] / _pixels(job.request)
+        clip = joined.clip
+        self._decode_s = clip.timings["decode"] / (len(parts) * _pixels(part))
         self._meter.clip(clip)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
-        logger.info("rendered %d frames of %s: %s", job.request.num_frames, job.request.size, stages, extra=about)
+        logger.info("rendered %d frames of %s: %s", len(clip.frames), job.request.size, stages, extra=about)
         recipe = recipe_of(job, self._model, prepared.png, clip.timings)
         recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
+        if joined.recipe is not None:
+            recipe["montage"] = joined.recipe
         # What it took with a second card says little of one.
         tells = clip.plan == plan.name and meeting is None and counted(job.request.acceleration)
         observation = Observation(job.request.shape, clip.timings, plan.sequential, plan.chunked) if tells else None

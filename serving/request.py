@@ -5,28 +5,27 @@ Knows nothing of HTTP, pictures' bytes, jobs or cards.
 
 from __future__ import annotations
 
+import json
 import math
-import re
-import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from serving.errors import InvalidParameter, InvalidPrompt, ModelNotFound
-from serving.presets import ASPECT_LIMIT, SIDE_MULTIPLE, ModelProfile, Preset, Range, target_size
+from serving.errors import InvalidParameter, ModelNotFound
+from serving.framing import EDGE, background, frame_size, preset_of
+from serving.limits import out_of_range, text, whole, within
+from serving.montage import Loop, Montage, check_length, check_words, montage_of
+from serving.presets import ModelProfile, Preset, target_size
 from serving.scheduling.accelerations import ACCELERATIONS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Choices
 
-MAX_PROMPT_CHARACTERS = 2000
 MAX_SEED = 2**63 - 1
 METADATA_ENTRIES = 16
 
 Format = Literal["mp4", "webm", "gif"]
 Fit = Literal["crop", "pad"]
 Focus = Literal["auto", "center"]
-EDGE, BLUR = "edge", "blur"
-"""Grounds for padding that come from the picture itself; any other is a colour."""
 Priority = Literal["interactive", "batch"]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -35,6 +34,14 @@ MetadataValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x
 def _listed(value: object) -> object:
     """Names with commas between them as a list."""
     return [name for name in map(str.strip, value.split(",")) if name] if isinstance(value, str) else value
+
+
+def _from_json(value: object) -> object:
+    """A list as JSON text as a list: what is in it may have commas of its own."""
+    try:
+        return json.loads(value or "[]") if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
 
 
 class VideoParameters(BaseModel):
@@ -55,8 +62,11 @@ class VideoParameters(BaseModel):
         description="What padding and transparent parts are filled with: a colour such as #ffffff; edge, the border's "
         "own (default); or blur, the picture itself, blurred. With edge and blur transparent parts are white.",
     )
-    num_frames: int | None = Field(None, description="Frames in the clip.")
-    seconds: float | None = Field(None, description="Length; seconds x fps frames. Excludes num_frames.")
+    num_frames: int | None = Field(None, description="Frames in the clip, or in each of its parts.")
+    seconds: float | None = Field(
+        None,
+        description="Length of the clip: seconds x fps frames, or as near as parts allow. Excludes num_frames.",
+    )
     fps: int | None = Field(None, description="Frames a second: playback rate and motion condition.")
     num_inference_steps: int | None = Field(None, description="Denoising steps.")
     guidance_scale: float | None = Field(None, description="Classifier-free guidance; 1.0 turns it off.")
@@ -65,6 +75,15 @@ class VideoParameters(BaseModel):
     acceleration: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
         None, description="Ways to a clip in less time that change it, a list or with commas between; none by default."
     )
+    segments: int | None = Field(
+        None, description="1 (default) to 8 parts, each begun with the last frame of the one before."
+    )
+    angles: Annotated[list[str], BeforeValidator(_from_json)] | None = Field(
+        None,
+        description="2 to 6 parts, one after the other, each begun with the picture: what each adds to the prompt. "
+        "A list, or one as JSON text. Excludes segments.",
+    )
+    loop: Loop | None = Field(None, description="none (default), or pingpong: forward, then backward.")
     format: Format | None = Field(None, description="mp4 (default), webm or gif.")
     priority: Priority | None = Field(None, description="interactive (default) goes before batch.")
     deadline: float | None = Field(None, description="Seconds from now within which the clip is wanted.")
@@ -87,6 +106,7 @@ class VideoRequest(BaseModel):
     height: int
     fit: Fit
     num_frames: int
+    """Of each part."""
     fps: int
     num_inference_steps: int
     guidance_scale: float
@@ -98,6 +118,9 @@ class VideoRequest(BaseModel):
     background: str = EDGE
     acceleration: tuple[str, ...] = ()
     """Names of `ACCELERATIONS`, in the order of that table."""
+    segments: int = 1
+    angles: tuple[str, ...] = ()
+    loop: Loop = "none"
     deadline_s: float | None = None
     """Seconds from acceptance within which the clip is wanted."""
 
@@ -106,8 +129,30 @@ class VideoRequest(BaseModel):
         return f"{self.width}x{self.height}"
 
     @property
+    def montage(self) -> Montage:
+        return Montage(self.segments, self.angles, self.loop)
+
+    @property
+    def parts(self) -> tuple[VideoRequest, ...]:
+        """Each part as a request of its own: on the picture it begins with, that gives the part's frames."""
+        montage = self.montage
+        alone: dict[str, Any] = {"segments": 1, "angles": (), "loop": "none"}
+        said = zip(montage.prompts(self.prompt), montage.seeds(self.seed), strict=True)
+        return tuple(self.model_copy(update=alone | {"prompt": prompt, "seed": seed}) for prompt, seed in said)
+
+    @property
+    def all_frames(self) -> int:
+        """Frames in the whole clip."""
+        return self.montage.total(self.num_frames)
+
+    @property
+    def all_steps(self) -> int:
+        """Denoising steps of all parts."""
+        return self.montage.parts * self.num_inference_steps
+
+    @property
     def duration_s(self) -> float:
-        return self.num_frames / self.fps
+        return self.all_frames / self.fps
 
     @property
     def guided(self) -> bool:
@@ -117,7 +162,15 @@ class VideoRequest(BaseModel):
     @property
     def shape(self) -> Shape:
         """What decides the cost."""
-        return Shape(self.width, self.height, self.num_frames, self.num_inference_steps, self.guided, self.acceleration)
+        return Shape(
+            self.width,
+            self.height,
+            self.num_frames,
+            self.num_inference_steps,
+            self.guided,
+            self.acceleration,
+            self.montage.parts,
+        )
 
 
 def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) -> VideoRequest:
@@ -130,20 +183,25 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
     """
     if parameters.model not in (None, profile.name):
         raise ModelNotFound(f"model: {parameters.model!r} is not served here.", param="model")
-    preset = _preset(parameters, profile)
-    fps = _whole("fps", parameters.fps, profile.fps, preset.fps if preset else None)
+    preset = preset_of(parameters, profile)
+    fps = whole("fps", parameters.fps, profile.fps, preset.fps if preset else None)
     scale = profile.guidance_scale
     guidance = scale.default if parameters.guidance_scale is None else parameters.guidance_scale
-    _within("guidance_scale", guidance, scale)
+    within("guidance_scale", guidance, scale)
     acceleration = _acceleration(parameters, profile, guidance)
     if parameters.seed is not None and not 0 <= parameters.seed <= MAX_SEED:
-        raise _out_of_range("seed", parameters.seed, "0 to 2**63 - 1")
+        raise out_of_range("seed", parameters.seed, "0 to 2**63 - 1")
     if parameters.deadline is not None and parameters.deadline <= 0:
-        raise _out_of_range("deadline", parameters.deadline, "more than 0 seconds")
+        raise out_of_range("deadline", parameters.deadline, "more than 0 seconds")
     width, height = frame_size(parameters, profile, (1, 1))
+    prompt = text("prompt", parameters.prompt)
+    montage = montage_of(parameters.segments, parameters.angles, parameters.loop)
+    check_words(montage, prompt)
+    num_frames = _num_frames(parameters, profile, fps, preset.num_frames if preset else None, montage)
+    check_length(montage, num_frames)
     return VideoRequest(
         model=profile.name,
-        prompt=_text("prompt", parameters.prompt),
+        prompt=prompt,
         negative_prompt=_negative_prompt(parameters, profile),
         preset=parameters.preset,
         width=width,
@@ -151,7 +209,7 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         fit=parameters.fit or "crop",
         focus=parameters.focus or "auto",
         background=background(parameters),
-        num_frames=_num_frames(parameters, profile, fps, preset.num_frames if preset else None),
+        num_frames=num_frames,
         fps=fps,
         num_inference_steps=_steps(parameters, profile, preset, acceleration),
         guidance_scale=guidance,
@@ -160,6 +218,9 @@ def resolve(parameters: VideoParameters, profile: ModelProfile, *, seed: int) ->
         priority=parameters.priority or "interactive",
         metadata=parameters.metadata or {},
         acceleration=acceleration,
+        segments=montage.segments,
+        angles=montage.angles,
+        loop=montage.loop,
         deadline_s=parameters.deadline,
     )
 
@@ -170,25 +231,9 @@ def reworded(request: VideoRequest, prompt: str) -> VideoRequest:
     Raises:
         InvalidPrompt: the prompt is empty, too long, or not text.
     """
-    return request.model_copy(update={"prompt": _text("prompt", prompt)})
-
-
-def frame_size(parameters: VideoParameters, profile: ModelProfile, picture: tuple[int, int]) -> tuple[int, int]:
-    """The clip's (width, height) for a picture of (width, height) pixels, by size, aspect_ratio or the picture itself.
-
-    Raises:
-        InvalidParameter: `size`, `resolution` or `aspect_ratio` is not legal for this model.
-    """
-    if parameters.size is not None:
-        return _explicit_size(parameters, profile)
-    preset = _preset(parameters, profile)
-    resolution = parameters.resolution or (preset.resolution if preset else profile.default_resolution)
-    if resolution not in profile.resolutions:
-        raise _out_of_range("resolution", resolution, ", ".join(profile.resolutions))
-    aspect = picture[0] / picture[1]
-    if parameters.aspect_ratio is not None:
-        aspect = _ratio("aspect_ratio", parameters.aspect_ratio, ":")
-    return target_size(profile.side(resolution), aspect)
+    prompt = text("prompt", prompt)
+    check_words(request.montage, prompt)
+    return request.model_copy(update={"prompt": prompt})
 
 
 def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
@@ -198,76 +243,25 @@ def choices(request: VideoRequest, profile: ModelProfile) -> Choices:
     return Choices(int(profile.num_frames.low), sizes)
 
 
-def background(parameters: VideoParameters) -> str:
-    """The ground asked for: EDGE, BLUR, or a colour as "#rrggbb".
-
-    Raises:
-        InvalidParameter: it is none of them.
-    """
-    given = EDGE if parameters.background is None else parameters.background.strip().lower()
-    if re.fullmatch(r"#[0-9a-f]{3}", given):
-        return "#" + "".join(2 * digit for digit in given[1:])
-    if given not in (EDGE, BLUR) and not re.fullmatch(r"#[0-9a-f]{6}", given):
-        raise _out_of_range("background", given, f'{EDGE}, {BLUR}, or a colour such as "#ffffff"')
-    return given
-
-
-def _explicit_size(parameters: VideoParameters, profile: ModelProfile) -> tuple[int, int]:
-    assert parameters.size is not None
-    for other in ("resolution", "aspect_ratio"):
-        if getattr(parameters, other) is not None:
-            raise InvalidParameter(f"{other}: cannot be given together with size.", param=other)
-    aspect = _ratio("size", parameters.size, "x")
-    width, height = (int(part) for part in parameters.size.split("x"))
-    least, most = profile.area_limits
-    if width * height > most and (width, height) in _SCALED_DOWN:
-        return target_size(max(profile.resolutions.values()), aspect)
-    if width % SIDE_MULTIPLE or height % SIDE_MULTIPLE:
-        near = "x".join(str(max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE) for side in (width, height))
-        raise _out_of_range("size", parameters.size, f"sides that are multiples of 8, such as {near}")
-    if not least <= width * height <= most:
-        raise _out_of_range("size", parameters.size, f"areas of {least} to {most} pixels")
-    return width, height
-
-
-# Sizes of the OpenAI contract that are larger than any model here, and understood as their aspect.
-_SCALED_DOWN = {(720, 1280), (1280, 720), (1024, 1792), (1792, 1024)}
-
-
-def _ratio(field: str, value: str, separator: str) -> float:
-    parts = value.split(separator)
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
-        form = f'"WIDTH{separator}HEIGHT"'
-        raise _out_of_range(field, value, f"two whole numbers, {form}")
-    width, height = int(parts[0]), int(parts[1])
-    if width == 0 or height == 0 or not 1 / ASPECT_LIMIT - 0.02 <= width / height <= ASPECT_LIMIT + 0.02:
-        raise _out_of_range(field, value, "aspects from 9:16 to 16:9")
-    return width / height
-
-
-def _preset(parameters: VideoParameters, profile: ModelProfile) -> Preset | None:
-    if parameters.preset is None:
-        return None
-    if parameters.preset not in profile.presets:
-        raise _out_of_range("preset", parameters.preset, ", ".join(profile.presets))
-    return profile.presets[parameters.preset]
-
-
-def _num_frames(parameters: VideoParameters, profile: ModelProfile, fps: int, preset_default: int | None) -> int:
+def _num_frames(
+    parameters: VideoParameters, profile: ModelProfile, fps: int, preset_default: int | None, montage: Montage
+) -> int:
+    """Of each part."""
     allowed = profile.num_frames
     if parameters.seconds is None:
-        return _whole("num_frames", parameters.num_frames, allowed, preset_default)
+        return whole("num_frames", parameters.num_frames, allowed, preset_default)
     if parameters.num_frames is not None:
         raise InvalidParameter("seconds: cannot be given together with num_frames.", param="seconds")
     length = parameters.seconds * fps  # infinite where seconds are near the largest number there is
-    frames = round(length) if math.isfinite(length) else length
-    if not allowed.low <= frames <= allowed.high:
+    frames, each = (round(n) if math.isfinite(n) else n for n in (length, montage.each(length)))
+    if not allowed.low <= each <= allowed.high:
+        least, most = montage.total(int(allowed.low)), montage.total(int(allowed.high))
         raise InvalidParameter(
-            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames:g} frames; allowed are {allowed.low:g} to "
-            f"{allowed.high:g} frames, {allowed.low / fps:g} to {allowed.high / fps:g} s at this rate.",
+            f"seconds: {parameters.seconds:g} s at {fps} fps is {frames:g} frames; allowed are {least} to "
+            f"{most} frames, {least / fps:g} to {most / fps:g} s at this rate.",
             param="seconds",
         )
-    return int(frames)
+    return int(each)
 
 
 def _acceleration(parameters: VideoParameters, profile: ModelProfile, guidance_scale: float) -> tuple[str, ...]:
@@ -275,7 +269,7 @@ def _acceleration(parameters: VideoParameters, profile: ModelProfile, guidance_s
     for name in asked:
         if name not in profile.accelerations:
             offered = ", ".join(profile.accelerations) or f"none, {profile.name} offers none"
-            raise _out_of_range(field, name, offered)
+            raise out_of_range(field, name, offered)
         if asked.count(name) > 1:
             raise InvalidParameter(f"{field}: {name} given twice.", param=field)
         row = ACCELERATIONS[name]
@@ -293,26 +287,7 @@ def _negative_prompt(parameters: VideoParameters, profile: ModelProfile) -> str 
         raise InvalidParameter(
             f"negative_prompt: the model {profile.name} takes no negative prompt.", param="negative_prompt"
         )
-    return _text("negative_prompt", parameters.negative_prompt, may_be_empty=True)
-
-
-def _text(field: str, value: str, *, may_be_empty: bool = False) -> str:
-    if not value.strip() and not may_be_empty:
-        raise InvalidPrompt(f"{field}: is empty; say what should move, and how.", param=field)
-    if len(value) > MAX_PROMPT_CHARACTERS:
-        raise InvalidPrompt(
-            f"{field}: {len(value)} characters given; at most {MAX_PROMPT_CHARACTERS} are allowed.",
-            param=field,
-        )
-    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r" for character in value):
-        raise InvalidPrompt(f"{field}: holds control characters or broken Unicode.", param=field)
-    return value.strip()
-
-
-def _whole(field: str, given: int | None, allowed: Range, preset_default: int | None) -> int:
-    value = given if given is not None else preset_default if preset_default is not None else allowed.default
-    _within(field, value, allowed)
-    return int(value)
+    return text("negative_prompt", parameters.negative_prompt, may_be_empty=True)
 
 
 def _steps(
@@ -323,13 +298,4 @@ def _steps(
     usual = allowed.default if preset is None else preset.num_inference_steps
     share = min((ACCELERATIONS[name].steps_share for name in acceleration), default=1.0)
     fewer = max(int(allowed.low), math.ceil(usual * share))
-    return _whole("num_inference_steps", parameters.num_inference_steps, allowed, fewer)
-
-
-def _within(field: str, value: float, allowed: Range) -> None:
-    if not allowed.low <= value <= allowed.high:
-        raise _out_of_range(field, value, f"{allowed.low:g} to {allowed.high:g}")
-
-
-def _out_of_range(field: str, given: object, allowed: str) -> InvalidParameter:
-    return InvalidParameter(f"{field}: {str(given)[:100]} given; allowed: {allowed}.", param=field)
+    return whole("num_inference_steps", parameters.num_inference_steps, allowed, fewer)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from serving.jobs.job import Job, JobStatus, Stage
+from serving.jobs.job import Job, JobStatus
 from serving.jobs.store import JobStore
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -31,14 +31,6 @@ LOOKING_SHARE = 0.02
 """Part of the time that may go into looks; after a long one the next waits for longer."""
 MOST_JOBS = 10_000
 """Where more wait, nobody is told when theirs would be done."""
-_AHEAD: Mapping[Stage | None, tuple[str, ...]] = {
-    None: STAGES,
-    "starting": STAGES,
-    "conditioning": STAGES,
-    "denoising": STAGES[1:],
-    "decoding": STAGES[2:],
-    "encoding": (),
-}
 
 
 @dataclass(frozen=True)
@@ -94,9 +86,8 @@ class Timetable:
             stages = shared_stages_on(job.request.shape, profile.cost, pool)
         else:
             stages = stages_on(job.request.shape, profile.cost, pool, plan)
-        if job.stage == "denoising":
-            stages["denoise"] *= 1 - job.step / job.steps
-        return sum(stages[stage] for stage in _AHEAD[job.stage])
+        share = _share_left(job)
+        return sum(stages[stage] * share[stage] for stage in STAGES)
 
     def _look_again(self) -> None:
         if not self._looking.acquire(blocking=False):
@@ -129,3 +120,15 @@ class Timetable:
                 cards = [expected_cards(pool, up[pool.name], will_be[pool.name], situation) for pool in serving]
                 found |= ends(cards, situation.waiting, situation.now)
         return found
+
+
+def _share_left(job: Job) -> dict[str, float]:
+    """Of each of the card's stages, what of a job in progress is still to be done."""
+    if job.stage == "encoding":
+        return dict.fromkeys(STAGES, 0.0)
+    if job.stage not in ("denoising", "decoding"):
+        return dict.fromkeys(STAGES, 1.0)
+    # A part that is not the last is decoded, and the next one conditioned, while the job is denoising.
+    parts, left = job.request.montage.parts, job.steps - job.step
+    to_begin = min(parts - 1, left * parts // job.steps)
+    return {"condition": to_begin / parts, "denoise": left / job.steps, "decode": (to_begin + 1) / parts}

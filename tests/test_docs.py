@@ -82,6 +82,8 @@ def test_every_make_target_exists() -> None:
 COMMANDS = [
     "generate",
     "quote",
+    "batch",
+    "reproduce",
     "status",
     "pools",
     "prompts templates",

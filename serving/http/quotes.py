@@ -86,7 +86,7 @@ def video_quote(quote: Quote) -> VideoQuote:
         model=request.model,
         size=request.size,
         seconds=f"{request.duration_s:g}",
-        num_frames=request.num_frames,
+        num_frames=request.all_frames,
         parameters=request.model_dump(exclude={"model", "prompt", "metadata"}),
         admitted=quote.refusal is None,
         refusal=None if quote.refusal is None else _refusal(quote.refusal),

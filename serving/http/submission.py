@@ -29,9 +29,9 @@ from serving.remote_picture import FIELD as PICTURE
 from serving.remote_picture import Fetch
 from serving.request import METADATA_ENTRIES, VideoParameters
 
-LIST = "acceleration"
-"""The field that may be a list; in a multipart body clients such as OpenAI's send NAME[] for each of its items."""
-MAX_FIELDS = len(VideoParameters.model_fields) + METADATA_ENTRIES + 8
+LISTS = {"acceleration[]": "acceleration", "angles[]": "angles"}
+"""Fields that may be lists: in a multipart body clients such as OpenAI's send NAME[] for each of their items."""
+MAX_FIELDS = len(VideoParameters.model_fields) + METADATA_ENTRIES + 16
 
 
 async def read_submission(
@@ -144,7 +144,7 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
         raise InvalidRequest("The multipart body cannot be read by the charset it names; use UTF-8.") from None
     values: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    listed: list[str] = []
+    listed: dict[str, list[str]] = {}
     pictures: list[bytes | str] = []
     for name, value in form.multi_items():
         if name == PICTURE and isinstance(value, UploadFile):
@@ -155,14 +155,14 @@ async def _from_multipart(request: Request, max_bytes: int) -> tuple[VideoParame
             pictures.append(value)
         elif name.startswith("metadata[") and name.endswith("]"):
             _add(metadata, name[len("metadata[") : -1], value)
-        elif name == f"{LIST}[]":
-            listed.append(value)
+        elif name in LISTS:
+            listed.setdefault(LISTS[name], []).append(value)
         else:
             _add(values, name, value)
     if metadata:
         _add(values, "metadata", metadata)
-    if listed:
-        _add(values, LIST, listed)
+    for name, items in listed.items():
+        _add(values, name, items)
     return video_parameters(values, strict=False), _only(pictures)
 
 

@@ -214,7 +214,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "rank": rank(ranked_at, new.estimate_s, priority, new.deadline),
         "progress": 0,
         "step": 0,
-        "steps": new.request.num_inference_steps,
+        "steps": new.request.all_steps,
         "request": new.request.model_dump(mode="json"),
         "picture_key": new.picture_key,
         "source_width": width,

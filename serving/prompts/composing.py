@@ -34,8 +34,11 @@ _SALE = words(
 
 # What is said more plainly beside them, and would be contradicted.
 _EXCLUDES = {
-    "size": ("resolution",),
+    "size": ("resolution", "aspect_ratio"),
+    "resolution": ("size",),
+    "aspect_ratio": ("size",),
     "seconds": ("num_frames",),
+    "num_frames": ("seconds",),
     "preset": ("resolution", "num_frames", "num_inference_steps", "fps"),
 }
 
@@ -52,15 +55,8 @@ class Written:
     negative_prompt: str | None
 
     def fields(self, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A submission's fields by the API's names; those of `own` that are not None win, as a sheet's row does.
-
-        A `preset` of its own takes the place of all that presets decide, `size` that of `resolution`, and `seconds`
-        that of `num_frames`.
-        """
-        given = {name: value for name, value in (own or {}).items() if value is not None}
-        dropped = {other for name in given for other in _EXCLUDES.get(name, ())}
-        wrote = {"prompt": self.prompt, "negative_prompt": self.negative_prompt, **self.parameters}
-        return {name: value for name, value in wrote.items() if value is not None and name not in dropped} | given
+        """A submission's fields by the API's names, with those of `own` laid over them."""
+        return laid_over({"prompt": self.prompt, "negative_prompt": self.negative_prompt, **self.parameters}, own or {})
 
     def row(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -73,6 +69,17 @@ class Written:
             "parameters": dict(self.parameters),
             "negative_prompt": self.negative_prompt,
         }
+
+
+def laid_over(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A submission's fields by the API's names: of `usual`, and of `own`, as in a sheet's row, which win; no None.
+
+    A `preset` of its own takes the place of all that presets decide, `size` that of `resolution` and `aspect_ratio`,
+    `seconds` that of `num_frames`, and the other way round.
+    """
+    given = {name: value for name, value in own.items() if value is not None}
+    dropped = {other for name in given for other in _EXCLUDES.get(name, ())}
+    return {name: value for name, value in usual.items() if value is not None and name not in dropped} | given
 
 
 def write(title: str, category: str | None, profile: ModelProfile, template: str | None = None) -> Written:

@@ -19,10 +19,15 @@ SHOWN_CHARACTERS = 60
 
 def lint(request: VideoRequest, profile: ModelProfile, tokenize: Tokenize) -> tuple[Caution, ...]:
     """Everything there is to say about `request`; `tokenize` is its model's."""
-    found = list(lint_prompt(request.prompt, tokenize))
+    found = _of_parts(request, tokenize)
     if request.negative_prompt and request.guided:
         found += _too_long("negative_prompt", request.negative_prompt, tokenize)
     found += _flows_back(request, profile)
+    if request.montage.chained:
+        message = "Each further segment begins with the last frame of the one before, not with the picture: what goes "
+        message += "wrong in one is in all that follow, and the clip drifts from the picture."
+        suggestion = "Take as few segments as will do; angles all begin with the picture."
+        found.append(Caution(code="segments_drift", field="segments", message=message, suggestion=suggestion))
     advice = next((row for row in profile.guidance_advice if row.applies(request.guidance_scale)), None)
     if advice is not None:
         message = f"guidance_scale {request.guidance_scale:g}: {advice.warning}."
@@ -49,6 +54,20 @@ def lint_prompt(prompt: str, tokenize: Tokenize) -> tuple[Caution, ...]:
         message = "The prompt does not say what moves."
         found.append(_prompt("no_motion", message, 'Add a movement, such as "the camera slowly pans to the left".'))
     return tuple(found)
+
+
+def _of_parts(request: VideoRequest, tokenize: Tokenize) -> list[Caution]:
+    """Of the prompts of all parts: what is true of each is said once, the rest with its angle."""
+    by_part = [lint_prompt(prompt, tokenize) for prompt in request.montage.prompts(request.prompt)]
+    found = [caution for caution in by_part[0] if all(caution in cautions for cautions in by_part)]
+    for number, cautions in enumerate(by_part, start=1):
+        own = [caution for caution in cautions if caution not in found]
+        found += [caution.model_copy(update=_about(number, caution)) for caution in own]
+    return found
+
+
+def _about(angle: int, caution: Caution) -> dict[str, str]:
+    return {"field": "angles", "message": f"Angle {angle}: {caution.message}"}
 
 
 def _inexact(name: str, distance: Distance) -> Caution:
@@ -78,13 +97,17 @@ def _too_long(field: str, text: str, tokenize: Tokenize) -> list[Caution]:
 
 
 def _flows_back(request: VideoRequest, profile: ModelProfile) -> list[Caution]:
-    if profile.negative_prompt is None or not request.guided or WATER.isdisjoint(words_of(request.prompt)):
+    if profile.negative_prompt is None or not request.guided or WATER.isdisjoint(_words(request)):
         return []
     if any(term in (request.negative_prompt or "").lower() for term in FLOWS_BACK.split(", ")):
         return []
     message = "Flowing water sometimes runs backwards."
     suggestion = f'Add "{FLOWS_BACK}" to negative_prompt.'
     return [Caution(code="backward_flow", field="negative_prompt", message=message, suggestion=suggestion)]
+
+
+def _words(request: VideoRequest) -> list[str]:
+    return words_of(" ".join((request.prompt, *request.angles)))
 
 
 def _prompt(code: str, message: str, suggestion: str) -> Caution:

@@ -82,6 +82,8 @@ class Shape:
     num_inference_steps: int
     guided: bool
     accelerations: tuple[str, ...] = ()
+    parts: int = 1
+    """How many such clips are made, one after the other."""
 
     @property
     def megapixels(self) -> float:
@@ -91,7 +93,8 @@ class Shape:
     def words(self) -> str:
         """For people, such as "512x512, 16 frames, guided"."""
         further = "".join(f", {word}" for word in (*(["guided"] if self.guided else []), *self.accelerations))
-        return f"{self.width}x{self.height}, {self.num_frames} frames{further}"
+        times = "" if self.parts == 1 else f"{self.parts} x "
+        return f"{self.width}x{self.height}, {times}{self.num_frames} frames{further}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ class Speed:
 
 
 def tflop(shape: Shape, cost: CostRow) -> float:
-    """TFLOP of the whole denoising loop."""
-    return sum(_denoising(shape, cost)[1:])
+    """TFLOP of all denoising."""
+    return sum(work(shape, cost)["denoise"][1:])
 
 
 def work(
@@ -120,11 +123,12 @@ def work(
         sequential: the two guidance halves run one after the other.
         chunked: a few frames at once go through the layers that mix none.
     """
-    return {
+    of_a_part = {
         "condition": (1.0, shape.megapixels),
         "denoise": _denoising(shape, cost, sequential=sequential, chunked=chunked),
         "decode": (1.0, shape.megapixels * shape.num_frames),
     }
+    return {stage: tuple(shape.parts * units for units in of_a_part[stage]) for stage in STAGES}
 
 
 def stage_seconds(
@@ -140,7 +144,7 @@ def shared_stage_seconds(shape: Shape, cost: CostRow, speed: Speed) -> dict[str,
     # Apart, a half does what a step without guidance does: the halves' common beginning is done twice.
     found = stage_seconds(replace(shape, guided=False), cost, speed)
     exchange_s = EXCHANGE_S + EXCHANGE_MEGAPIXEL_S * shape.megapixels * shape.num_frames
-    return found | {"denoise": found["denoise"] + shape.num_inference_steps * exchange_s}
+    return found | {"denoise": found["denoise"] + shape.parts * shape.num_inference_steps * exchange_s}
 
 
 def speed_of(tflops: float, cost: CostRow) -> Speed:

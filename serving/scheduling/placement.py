@@ -34,7 +34,7 @@ class Placement:
     seconds: dict[str, float]
     plans: dict[str, MemoryPlan]
     shared: dict[str, float]
-    """Seconds of two cards of a pool that have one guidance half each; empty without guidance."""
+    """Seconds of two cards of a pool that have one guidance half each; else empty."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -67,7 +67,8 @@ def place(shape: Shape, model: str, cost: CostRow, pools: Iterable[Pool], choice
         raise DoesNotFit(_refusal(shape, cost, candidates, choices or Choices()), param="num_frames")
     able = [pool for pool in candidates if pool.name in plans]
     seconds = {pool.name: seconds_on(shape, cost, pool, plans[pool.name]) for pool in able}
-    halved = shape.guided and not shape.accelerations
+    # A second card comes for one loop of steps; a clip of several parts has as many.
+    halved = shape.guided and not shape.accelerations and shape.parts == 1
     shared = {pool.name: sum(shared_stages_on(shape, cost, pool).values()) for pool in able} if halved else {}
     return Placement(dict(sorted(seconds.items(), key=lambda item: item[1])), plans, shared)
 

@@ -88,9 +88,39 @@ def test_the_command_against_the_service(service: Service, tmp_path: Path) -> No
     answer = json.loads(done.stdout)
     assert (answer["status"], answer["path"]) == ("completed", str(clip))
     assert probe(clip).codec == "vp9"
+    again = [sys.executable, "-m", "deployments", "reproduce", str(clip), "--json", "--server", service.url]
+    same = json.loads(subprocess.run(again, capture_output=True, text=True, check=True, timeout=120).stdout)
+    assert (same["verdict"], same["differences"]) == ("identical", [])
     refused = subprocess.run([*command, "--fps", "99"], capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 1
     assert json.loads(refused.stdout)["error"]["param"] == "fps"
+
+
+def test_a_batch_against_the_service(service: Service, http: httpx.Client, tmp_path: Path) -> None:
+    """Three pictures, one of them bad; a second run adds nothing."""
+    stills, out = tmp_path / "stills", tmp_path / "clips"
+    stills.mkdir()
+    for name in ("mug", "table", "broken"):
+        (stills / f"{name}.jpg").write_bytes(PICTURE.read_bytes())
+    (stills / "table.txt").write_text("zoom in")
+    (stills / "broken.jpg").write_bytes(PICTURE.read_bytes()[:5000])
+    command = [sys.executable, "-m", "deployments", "batch", str(stills), "-o", str(out), "--server", service.url]
+    command += ["--prompt", "pan left", "--num-inference-steps", "4", "--skip-bad", "--json"]
+
+    def run() -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return done.returncode, json.loads(done.stdout)
+
+    code, told = run()
+    assert (code, told["clips"]) == (1, {"completed": 2, "failed": 1})
+    assert [(row["row"], row["param"]) for row in told["bad_rows"]] == [(1, "input_reference")]
+    recipes = [read_recipe(out / f"{name}.mp4") for name in ("mug", "table")]
+    assert [recipe and recipe["parameters"]["prompt"] for recipe in recipes] == ["pan left", "zoom in"]
+    assert (out / "mug.jpg").read_bytes()[:2] == b"\xff\xd8"
+    newest = http.get("/v1/videos", params={"limit": 1}).json()["first_id"]
+    code, told = run()
+    assert (code, told["clips"]) == (1, {"completed": 2, "failed": 1})
+    assert http.get("/v1/videos", params={"limit": 1}).json()["first_id"] == newest
 
 
 def test_cancel_frees_the_card_within_one_step(http: httpx.Client) -> None:
@@ -128,6 +158,20 @@ def test_progress_is_told_step_by_step(http: httpx.Client) -> None:
     assert [progress for _, progress in seen] == sorted(progress for _, progress in seen)
     assert len({progress for stage, progress in seen if stage == "denoising"}) >= 3
     assert seen[-1] == (None, 100)
+
+
+def test_a_chained_clip_played_forward_and_back(http: httpx.Client, tmp_path: Path) -> None:
+    video = submit(http, segments=2, loop="pingpong", num_inference_steps=4, seed=1)
+    done = wait_for(lambda: (v := following(http, video))["status"] == "completed" and v, 120)
+    assert (done["seconds"], done["steps"], done["attempt"]) == (str((8 + 7 + 13) / 8), 8, 1)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(http.get(f"/v1/videos/{video}/content").content)
+    assert probe(clip).frames == 28
+    recipe = read_recipe(clip)
+    assert recipe is not None
+    assert recipe["montage"] == done["recipe"]["montage"]
+    assert [part["seed"] for part in recipe["montage"]["parts"]] == [1, 2]
+    assert (recipe["montage"]["num_frames"], recipe["montage"]["reversed_frames"]) == (28, 13)
 
 
 def test_events_through_serve_s_proxy(http: httpx.Client) -> None:

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli import app
-from serving.clip import probe, read_recipe
+from serving.clip import probe, read_frames, read_recipe
+from serving.encoding import encode
 
 runner = CliRunner()
 PICTURE = Path(__file__).parents[2] / "serving" / "assets" / "demo.jpg"
@@ -114,6 +115,54 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
     assert [path.name for path in clip.parent.iterdir()] == ["CLIP.GIF"]
 
 
+def test_angles_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_MODEL", tiny)
+    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--json", "--loop", "pingpong"]
+    angles = ["--angle", "the camera pans to the left, slowly", "--angle", "the camera zooms in"]
+    result = runner.invoke(app, ["generate", str(PICTURE), "a mug", *options, *angles])
+    assert result.exit_code == 0, result.output
+    recipe = json.loads(result.stdout)["recipe"]
+    assert [part["prompt"] for part in recipe["montage"]["parts"]] == [f"a mug, {angle}" for angle in angles[1::2]]
+    assert probe(folder / "clip.mp4").frames == recipe["montage"]["num_frames"] == 6
+    assert read_recipe(folder / "clip.mp4")["montage"] == recipe["montage"]  # type: ignore[index]
+
+
+def test_a_clip_is_made_again_by_its_recipe(folder: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("I2V_MODEL", tiny)
+    options = ["--local", "--num-inference-steps", "4", "--seed", "5", "--acceleration", "unipc", "-o", "clip.webm"]
+    made = runner.invoke(app, ["generate", str(PICTURE), "pan left", *options])
+    assert made.exit_code == 0, made.output
+    here = ["--local", "--model", tiny, "--picture", str(PICTURE)]
+    same = runner.invoke(app, ["reproduce", "clip.webm", "--json", *here])
+    told = json.loads(same.stdout)
+    assert (same.exit_code, told["verdict"], told["levels"], told["psnr_db"]) == (0, "identical", 0, None)
+    assert (told["differences"], len(told["frames"]), told["path"]) == ([], 2, "clip.again.webm")
+    assert probe(folder / "clip.again.webm").frames == 2
+
+    # A clip that lost its recipe has it beside, which here is of another seed.
+    recipe = read_recipe(folder / "clip.webm")
+    assert recipe is not None
+    recipe["parameters"]["seed"] = 6
+    recipe["card"] = "another card"
+    encode(read_frames(folder / "clip.webm"), 8, folder / "bare.webm", "webm")
+    (folder / "bare.json").write_text(json.dumps(recipe))
+    other = runner.invoke(app, ["reproduce", "bare.webm", "--json", *here])
+    told = json.loads(other.stdout)
+    assert (other.exit_code, told["verdict"]) == (1, "different")
+    assert told["psnr_db"] < 40
+    assert [row["name"] for row in told["differences"]] == ["card"]
+    assert "another card" in runner.invoke(app, ["reproduce", "bare.webm", *here]).stdout
+
+    for arguments, param in (
+        (["clip.webm", "--local"], "picture"),
+        (["clip.webm"], "picture"),
+        ([str(PICTURE)], None),
+    ):
+        refused = runner.invoke(app, ["reproduce", *arguments, "--json"])
+        assert refused.exit_code == 2
+        assert json.loads(refused.stdout)["error"]["param"] == param
+
+
 @pytest.mark.parametrize(
     ("options", "param"),
     [
@@ -122,6 +171,9 @@ def test_generate_in_one_process(folder: Path, tiny: str, monkeypatch: pytest.Mo
         (["--negative-prompt", "blurry"], "negative_prompt"),
         (["--size", "100x100"], "size"),
         (["--acceleration", "deepcache,turbo"], "acceleration"),
+        (["--segments", "9"], "segments"),
+        (["--angle", "one"], "angles"),
+        (["--loop", "round"], "loop"),
     ],
 )
 def test_bad_parameters_are_named_before_anything_is_loaded(folder: Path, options: list[str], param: str) -> None:

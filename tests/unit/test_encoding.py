@@ -356,6 +356,12 @@ def test_a_hung_ffmpeg_is_killed_with_its_children(tmp_path, fake_ffmpeg, reads)
         assert is_gone(process)
 
 
+def test_more_frames_have_more_time(tmp_path, fake_ffmpeg):
+    fake_ffmpeg("cat > /dev/null; sleep 60")
+    with pytest.raises(EncodingFailed, match=r"longer than 0\.6 s"):
+        encode(moving(64, 16, 16), 8, tmp_path / "clip", "mp4", timeout_s=0.3)
+
+
 def is_gone(process: int) -> bool:
     for _ in range(100):
         try:

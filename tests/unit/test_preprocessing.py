@@ -22,7 +22,7 @@ from serving.errors import (
     InvalidParameter,
     UnsupportedImageFormat,
 )
-from serving.preprocessing import Prepared, prepare
+from serving.preprocessing import Prepared, prepare, upright_size
 from serving.presets import I2VGEN_XL
 from serving.request import VideoParameters
 
@@ -150,6 +150,12 @@ def test_crop_takes_the_largest_centred_window():
     pixels = frame(encoded(image, "PNG"), size="512x512", focus="center")
     assert pixels[256, 0, 2] > 100
     assert pixels[256, -1, 2] > 100
+
+
+@pytest.mark.parametrize("size", [(328, 240), (1198, 914)])
+@pytest.mark.parametrize("resolution", ["256p", "512p", "768p", "1024p"])
+def test_rounding_carries_no_window_past_the_picture(size, resolution):
+    assert prepared(encoded(plain("grey", size), "PNG"), resolution=resolution).source_size == size
 
 
 def test_crop_keeps_the_subject():
@@ -609,3 +615,28 @@ def test_damaged_pictures_raise_only_our_errors(name, damage, length):
         data[int(place * (len(data) - 1))] = value
     keep = len(data) if length > 0.5 else int(length * 2 * len(data))
     only_our_errors(bytes(data[:keep]))
+
+
+def test_a_frame_of_the_clip_s_size_comes_through_as_it_is() -> None:
+    """So a clip's last frame, sent as a picture, is what its next segment begins with."""
+    frame = np.random.default_rng(0).integers(0, 256, (224, 264, 3), dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(frame).save(png, "PNG")
+    prepared = prepare(png.getvalue(), VideoParameters(prompt="p", size="264x224"), I2VGEN_XL)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(prepared.png))), frame)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_the_upright_size_is_known_without_a_model(format_name):
+    data = encoded(picture((600, 400)), format_name)
+    assert upright_size(data) == (600, 400)
+    with pytest.raises(InvalidImage):
+        upright_size(data[: len(data) // 2])
+
+
+def test_the_upright_size_of_a_turned_picture():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert upright_size(encoded(picture((600, 400)), "JPEG", exif=exif)) == (400, 600)
+    with pytest.raises(ImageDimensions):
+        upright_size(encoded(picture((40, 400)), "JPEG"))

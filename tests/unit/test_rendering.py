@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from serving import rendering
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card, Clip
 from serving.engine.link import Door
@@ -32,6 +33,7 @@ from serving.scheduling.cost import Shape
 from serving.scheduling.plans import PLANS
 from serving.storage import DirectoryStorage
 from serving.testing import EmulatedPipeline
+from serving.watchdog import Limits, Watchdog
 
 
 class Failing:
@@ -271,3 +273,57 @@ def test_the_end_of_a_clip_is_told_ahead_by_what_the_last_one_took(
             assert prepared is not None
             assert renderer.render(prepared, lease, soon.set) is not None
     assert foreseen == [False, True]
+
+
+def test_a_job_of_several_parts_counts_the_steps_of_all(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[float, int]] = []
+    steps: list[tuple[int, int]] = []
+    news: list[tuple[str, int, int]] = []
+
+    def limits_for(expected_s: float, steps: int, least_step_s: float) -> Limits:
+        limits.append((expected_s, steps))
+        return Limits(60.0, 60.0)
+
+    monkeypatch.setattr(rendering, "limits_for", limits_for)
+    monkeypatch.setattr(Watchdog, "step", lambda _, *told: steps.append(told))
+    monkeypatch.setattr(JobLease, "report", lambda _, *told: news.append(told))
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    found = []
+    for segments in (1, 3):
+        renderer = Renderer(
+            EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"]),
+            I2VGEN_XL.cost,
+            sqlite_store,
+            pictures,
+            CardMeter(UNMEASURED, "default"),
+            on_hang=lambda *_: pytest.fail("nothing hangs here"),
+        )
+        asked = {"num_inference_steps": 5, "segments": segments, "seed": 7}
+        sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), **asked))
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
+        assert job is not None
+        assert job.steps == 5 * segments
+        with JobLease(sqlite_store, job) as lease:
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            rendered = renderer.render(prepared, lease)
+        assert rendered is not None
+        found.append(rendered)
+    one, three = found
+    assert (len(one.frames), len(three.frames)) == (16, 46)
+    assert "montage" not in one.recipe
+    assert [part["seed"] for part in three.recipe["montage"]["parts"]] == [7, 8, 9]
+    assert three.recipe["parameters"]["segments"] == 3
+    assert three.observation is not None
+    assert three.observation.shape.parts == 3
+    # A part that hangs is found as soon as a clip of its own would be.
+    assert limits[0] == limits[1]
+    assert steps[5:] == 3 * [(step, 5) for step in range(1, 6)]
+    assert news[6:] == [
+        ("conditioning", 0, 15),
+        *(("denoising", step, 15) for step in range(1, 15)),
+        ("decoding", 15, 15),
+    ]

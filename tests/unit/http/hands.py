@@ -57,7 +57,8 @@ class Api:
         """A grey clip for it; False where it was cancelled meanwhile."""
         shape = (job.request.num_frames, job.request.height, job.request.width, 3)
         with JobLease(self.store, job) as lease:
-            recipe = {"parameters": job.request.model_dump(), "timings_s": {"denoise": 1.0}}
+            parameters = job.request.model_dump(exclude={"metadata", "priority", "deadline_s"})
+            recipe = {"id": job.id, "parameters": parameters, "timings_s": {"denoise": 1.0}}
             publisher = Publisher(self.store, self.outputs, "video_", self.settings.retention_s, self.metrics)
             return publisher.publish(job, np.full(shape, 90, np.uint8), recipe, lease)
 

@@ -11,7 +11,6 @@ from hands import URL, Api
 
 from serving import timetable
 from serving.http.videos import POLL_AFTER
-from serving.jobs.lease import STAGES
 from serving.jobs.worker import Worker
 from serving.scheduling.calibration import unmeasured
 from serving.scheduling.cost import Speed
@@ -82,8 +81,24 @@ def test_a_video_that_two_cards_share_is_done_sooner(api: Api) -> None:
     assert 0.5 * alone_s < shared_s < 0.8 * alone_s
 
 
-def test_what_is_ahead_is_known_of_every_stage() -> None:
-    assert set(timetable._AHEAD) == {*STAGES, None}
+@pytest.mark.usefixtures("at_every_read")
+def test_of_several_parts_each_is_conditioned_denoised_and_decoded(api: Api) -> None:
+    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    video = api.submit(num_inference_steps=STEPS, segments=3)
+    job = api.claim()
+    assert eta_s(api, video) == 3 * 5.0
+    told = [
+        ("conditioning", 0, 15.0),
+        ("denoising", 5, 3.5 + 2 * 5.0),
+        ("denoising", STEPS, 2.0 + 2 * 5.0),  # the first part is being decoded
+        ("denoising", STEPS + 5, 3.5 + 5.0),
+        ("denoising", 2 * STEPS + 5, 3.5),
+        ("decoding", 3 * STEPS, 2.0),
+        ("encoding", 3 * STEPS, 0.0),
+    ]
+    for stage, step, left_s in told:
+        api.store.renew(job.id, 1, 30.0, stage=stage, step=step)  # type: ignore[arg-type]
+        assert eta_s(api, video) == pytest.approx(left_s)
 
 
 @pytest.mark.usefixtures("at_every_read")

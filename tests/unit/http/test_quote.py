@@ -316,3 +316,9 @@ def test_the_command_s_refusal(api: Api, tmp_path: Path) -> None:
     result = command(api, tmp_path, "--json", "--num-frames", "99")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["param"] == "num_frames"
+
+
+def test_the_command_sends_lists(api: Api, tmp_path: Path) -> None:
+    result = command(api, tmp_path, "--json", "--angle", "a pan, to the left", "--angle", "a zoom")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["parameters"]["angles"] == ["a pan, to the left", "a zoom"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hands import URL, Api
+from hands import URL, Api, finishing, listening, picture
+from typer.testing import CliRunner
 
+from serving.cli import app
 from serving.storage import open_storage
 
 
@@ -16,7 +20,7 @@ def remix(api: Api, video_id: str, body: Any) -> Any:
 
 
 def test_only_the_prompt_is_another(api: Api) -> None:
-    video_id = api.submit(num_frames="9", priority="batch", fit="pad", **{"metadata[sku]": "A-1"})["id"]
+    video_id = api.submit(num_frames="9", priority="batch", fit="pad", segments="2", **{"metadata[sku]": "A-1"})["id"]
     source = api.store.get(video_id)
     answer = remix(api, video_id, {"prompt": "pan right"})
     assert answer.status_code == 200, answer.text
@@ -113,3 +117,36 @@ def test_an_unknown_video_and_a_full_queue(api: Api) -> None:
     full = remix(api, video_id, {"prompt": "p"})
     assert (full.status_code, full.json()["error"]["code"]) == (503, "server_overloaded")
     assert int(full.headers["retry-after"]) >= 1
+
+
+def test_angles_and_the_loop_stay_and_may_make_the_new_prompt_too_long(api: Api) -> None:
+    source = api.submit(loop="pingpong", **{"angles[]": ["a pan", "a" * 500]})
+    video = remix(api, source["id"], {"prompt": "a cup"}).json()
+    assert video["parameters"] == source["parameters"]
+    assert api.store.get(video["id"]).request.parts[0].prompt == "a cup, a pan"
+    refused = remix(api, source["id"], {"prompt": "p" * 1600})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "angles")
+
+
+def test_a_clip_is_reproduced_from_what_the_service_keeps(api: Api, tmp_path: Path) -> None:
+    video = api.submit(num_frames="9", seed="5", fit="pad")
+    api.finish()
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(api.http.get(f"{URL}/{video['id']}/content").content)
+    (tmp_path / "still.png").write_bytes(picture())
+    runner = CliRunner()
+    with listening(api) as server, finishing(api):
+        answers = [
+            runner.invoke(app, ["reproduce", str(clip), "--json", "--server", server, *more])
+            for more in ([], ["--picture", str(tmp_path / "still.png")])
+        ]
+        api.http.delete(f"{URL}/{video['id']}")
+        gone = runner.invoke(app, ["reproduce", str(clip), "--json", "--server", server])
+    for answer in answers:
+        assert answer.exit_code == 0, answer.output
+        told = json.loads(answer.stdout)
+        assert (told["verdict"], told["differences"], len(told["frames"])) == ("identical", [], 9)
+    remixed, submitted = (job.request for job in reversed(api.store.list()[0]))
+    assert remixed == submitted
+    assert gone.exit_code == 2
+    assert json.loads(gone.stdout)["error"]["param"] == "picture"

@@ -93,6 +93,43 @@ def test_accelerations_in_multipart(api: Api) -> None:
     assert api.store.get(found["id"]).request.shape.accelerations == ("dpm-solver++", "deepcache")
 
 
+ANGLES = ["the camera pans to the left, slowly", "the camera zooms in"]
+
+
+@pytest.mark.parametrize("given", [ANGLES, json.dumps(ANGLES)], ids=["a list", "as text"])
+def test_angles_in_json(api: Api, given: object) -> None:
+    response = api.http.post(URL, json={"prompt": "a mug", "angles": given, "input_reference": data_url()})
+    assert response.status_code == 200, response.text
+    assert response.json()["parameters"]["angles"] == ANGLES
+
+
+@pytest.mark.parametrize("fields", [{"angles[]": ANGLES}, {"angles": json.dumps(ANGLES)}], ids=str)
+def test_a_clip_of_two_angles_costs_and_lasts_twice_as_much(api: Api, fields: dict[str, Any]) -> None:
+    one, two = api.submit(seed="5"), api.submit(seed="5", **fields)
+    assert two["parameters"]["angles"] == ANGLES
+    assert (one["seconds"], two["seconds"]) == ("1", "2")
+    assert two["steps"] == 2 * one["steps"]
+    alone, both = (api.store.get(video["id"]).estimates["default"] for video in (one, two))
+    assert both == pytest.approx(2 * alone)
+
+
+def test_segments_and_a_loop(api: Api) -> None:
+    video = api.submit(segments="3", loop="pingpong")
+    assert (video["parameters"]["segments"], video["parameters"]["loop"]) == (3, "pingpong")
+    assert video["seconds"] == str((22 + 20) / 8)
+    assert "segments_drift" in [warning["code"] for warning in video["warnings"]]
+    quote = api.http.post(f"{URL}/quote", json={"prompt": "p", "segments": 3, "size": "256x256"}).json()
+    assert (quote["num_frames"], quote["seconds"], quote["parameters"]["num_frames"]) == (22, "2.75", 8)
+
+
+@pytest.mark.parametrize("angles", ["pan left", '["a", 1]', '{"a": 1}', "[" * 9999])
+def test_angles_that_are_no_list_of_texts(api: Api, angles: str) -> None:
+    answer = api.http.post(URL, data={"prompt": "p", "angles": angles}, files={"input_reference": picture()})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"].split(".")[0] == "angles"
+    assert api.count() == 0
+
+
 def test_the_picture_is_sniffed_not_named(api: Api) -> None:
     files = {"input_reference": ("upload", picture(kind="JPEG"), "application/octet-stream")}
     assert api.http.post(URL, data=GOOD, files=files).status_code == 200

@@ -189,3 +189,13 @@ def test_a_record_comes_back_as_it_went(card: Speed) -> None:
     known = taught(unmeasured(SEED), card, FEW)
     assert from_record(json.loads(json.dumps(to_record(known)))) == known
     assert known.observations == len(FEW)
+
+
+def test_a_clip_of_several_parts_teaches_what_its_parts_alone_would() -> None:
+    speed = speed_of(50.0, COST)
+    shape = replace(STANDARD, parts=4)
+    seconds_of_it = stage_seconds(shape, COST, speed)
+    calibration = unmeasured(speed)
+    learned = learn(calibration, Observation(shape, seconds_of_it), COST)
+    assert learned.speed.denoise == pytest.approx(speed.denoise)
+    assert learned.speed.decode == pytest.approx(speed.decode)

@@ -160,3 +160,15 @@ def test_cards_are_recognised(name: str, memory: float, expected: str) -> None:
 
 def test_an_unknown_card_keeps_its_memory() -> None:
     assert recognise("NVIDIA B300", 270).memory_gib == 270
+
+
+def test_several_parts_take_their_times_as_long_in_the_memory_of_one_and_one_card() -> None:
+    one = Shape(512, 512, 16, 50, True)
+    three = replace(one, parts=3)
+    alone, joined = (place(shape, "m", COST, POOLS) for shape in (one, three))
+    assert joined.seconds == {name: pytest.approx(3 * s) for name, s in alone.seconds.items()}
+    assert joined.plans == alone.plans
+    assert tflop(three, COST) == 3 * tflop(one, COST)
+    assert set(alone.shared) == set(alone.seconds)
+    assert joined.shared == {}
+    assert three.words == "512x512, 3 x 16 frames, guided"
