@@ -51,10 +51,10 @@ class Generator:
         wiring.open_log()
         self._settings = wiring.settings
         self._encoder = encoder
-        model = load(pool, wiring.settings)
+        self._meter = CardMeter(wiring.metrics(), pool.settings.name)
+        model = load(pool, wiring.settings, self._meter.compiled)
         model.warm_up()
         self._store = wiring.open_store()
-        self._meter = CardMeter(wiring.metrics(), pool.settings.name)
         self._renderer = Renderer(
             model,
             pool.profile.cost,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 
+from serving.engine import kernel_cache
 from serving.engine.contract import LoadedModel
+from serving.engine.kernel_cache import OnCompile
 from serving.pools import ServedPool
 from serving.presets import EMULATED
 from serving.scheduling.cards import CARDS
 from serving.settings import Settings
 
 
-def load(pool: ServedPool, settings: Settings) -> LoadedModel:
+def load(pool: ServedPool, settings: Settings, on_compile: OnCompile) -> LoadedModel:
     """The model of `pool`; one that is emulated takes no card, and no PyTorch.
+
+    Args:
+        on_compile: told of each kernel that was not found in the kernel cache.
 
     Raises:
         WeightsUnavailable, InsufficientGpuMemory: as the engine does.
@@ -27,6 +32,8 @@ def load(pool: ServedPool, settings: Settings) -> LoadedModel:
     from serving.engine.pipeline import Pipeline
     from serving.engine.weights import locate
 
+    kernel_cache.keep_in(settings.kernels)
+    kernel_cache.tell(on_compile)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     if device == "cpu":
         # Ray allows a CPU actor one thread; the card of a CPU pool is the whole machine.

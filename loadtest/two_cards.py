@@ -41,6 +41,7 @@ SHAPES = ("512p/16", "768p/24", "1024p/32")
 STEPS = 12
 ROUNDS = 3
 START_S = 300.0
+SEQUENTIAL = next(plan for plan in PLANS if plan.sequential)
 Meet = Callable[[VideoRequest], Meeting]
 
 
@@ -127,7 +128,7 @@ def measure(pipeline: Pipeline, meet: Meet, shape: str) -> Row:
     picture = noise(guided.width, guided.height)
     ways: dict[str, Callable[[], Clip]] = {
         "one": lambda: pipeline.generate(picture, guided),
-        "sequential": lambda: pipeline.generate(picture, guided, plan=PLANS[-1]),
+        "sequential": lambda: pipeline.generate(picture, guided, plan=SEQUENTIAL),
         "half": lambda: pipeline.generate(picture, guided.model_copy(update={"guidance_scale": 1.0})),
         "two": lambda: pipeline.generate(picture, guided, meeting=meet(guided)),
     }

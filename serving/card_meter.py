@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from serving.engine.contract import Clip
 from serving.errors import InsufficientGpuMemory
-from serving.metrics import BUSY_SECONDS, FAILURES, GENERATION_SECONDS, OUT_OF_MEMORY, PEAK_MEMORY, STEPS, Metrics
+from serving.metrics import (
+    BUSY_SECONDS,
+    FAILURES,
+    GENERATION_SECONDS,
+    KERNELS,
+    OUT_OF_MEMORY,
+    PEAK_MEMORY,
+    STEPS,
+    Metrics,
+)
+
+logger = logging.getLogger(__name__)
 
 
 class CardMeter:
@@ -47,6 +59,11 @@ class CardMeter:
             self._metrics.observe(GENERATION_SECONDS, seconds, pool=self._pool, stage=stage)
         if clip.peak_memory_bytes is not None:
             self._metrics.observe(PEAK_MEMORY, clip.peak_memory_bytes, pool=self._pool)
+
+    def compiled(self, kernel: str) -> None:
+        """The card needed a kernel that was not in its cache."""
+        logger.info("compiled %s", kernel)
+        self._metrics.add(KERNELS, pool=self._pool)
 
     def failed(self, model: str, code: str) -> None:
         """The attempt at a job of `model` ended without a clip, and not by a cancel."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,6 +55,7 @@ def examine(settings: Settings, *, will_listen: bool = True) -> Iterator[Finding
         ("weights", _weights),
         ("data_dir", lambda s: _writable("data_dir", s.data_dir)),
         ("output_dir" if settings.storage_url is None else "storage_url", _outputs),
+        ("kernel_cache_dir", _kernels),
         ("log_dir", lambda s: _writable("log_dir", s.log_dir)),
         ("database", _database),
         ("disk", _disk),
@@ -165,6 +166,13 @@ def _writable(name: str, folder: Path) -> Finding:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"probe")
     return Finding(name, Level.OK, f"{folder} is writable")
+
+
+def _kernels(settings: Settings) -> Finding:
+    from serving.engine import kernel_cache
+
+    finding = _writable("kernel_cache_dir", settings.kernels)
+    return replace(finding, detail=f"{finding.detail}; {kernel_cache.kept(settings.kernels)} kernels")
 
 
 def _database(settings: Settings) -> Finding:

@@ -75,6 +75,9 @@ BUSY_SECONDS = Counter(
     "i2v_card_busy_seconds_total", "Seconds cards worked on a job; its rate is the busy share.", ("pool",)
 )
 STEPS = Counter("i2v_steps_total", "Denoising steps done.", ("pool",))
+KERNELS = Counter(
+    "i2v_kernels_compiled_total", "Kernels that a card had to compile, as they were not in its cache.", ("pool",)
+)
 GENERATION_SECONDS = Histogram(
     "i2v_generation_seconds",
     "Seconds of a card for one clip, by stage: condition, denoise, decode.",
@@ -120,6 +123,7 @@ TABLE: tuple[Metric, ...] = (
     OUT_OF_MEMORY,
     BUSY_SECONDS,
     STEPS,
+    KERNELS,
     GENERATION_SECONDS,
     PEAK_MEMORY,
     ENCODING_SECONDS,

@@ -61,10 +61,11 @@ class Advice(_Row):
 
 
 class Cost(_Row):
-    """Work and memory of one denoising step, fitted to counts of the model.
+    """Work and memory of one denoising step, by counts of the model.
 
     With N megapixel-frames and S megapixels a frame, a guided step takes `N * (tflop_linear + tflop_spatial * S)`
-    TFLOP and holds `weights_gib + activation_gib * N` GiB; decoding takes `tflop_decode * N`.
+    TFLOP and holds `weights_gib + activation_gib * N` GiB; decoding takes `tflop_decode * N`. Memory is that of the
+    tensors alive at once in half precision; what libraries take beside is `scheduling.plans`' business.
     """
 
     tflop_linear: float
@@ -74,6 +75,15 @@ class Cost(_Row):
     activation_gib: float
     offloaded_gib: float = 0.0
     """GiB of the weights that denoising does not need: the encoders and the VAE."""
+    vae_gib: float = 0.0
+    """GiB of the VAE's among them."""
+    one_half_gib: float | None = None
+    """As `activation_gib`, of a step of one guidance half; half as much where left out."""
+    in_pieces_gib: tuple[float, float, float] | None = None
+    """The same where a few frames are taken at once: of both halves and of one, for a megapixel-frame, and of a piece,
+    for a megapixel. None where it saves nothing."""
+    encode_gib: float = 0.0
+    """GiB that encoding a picture of a megapixel holds."""
     unguided_share: float = 0.5
     """Of a guided step's work, what a step without guidance does: over half, as the halves share their beginning."""
     decode_gib: float = 0.0
@@ -86,6 +96,26 @@ class Cost(_Row):
     """GiB of those features, of both halves, for a megapixel-frame."""
     float8_gib: float = 0.0
     """GiB of the weights that fp8 holds beside the exact ones."""
+
+    @property
+    def half_gib(self) -> float:
+        """GiB that a step of one guidance half holds, for a megapixel-frame."""
+        return self.activation_gib / 2 if self.one_half_gib is None else self.one_half_gib
+
+    @property
+    def chunked_gib(self) -> float:
+        """As `activation_gib`, of what is whole where a few frames are taken at once."""
+        return self.activation_gib if self.in_pieces_gib is None else self.in_pieces_gib[0]
+
+    @property
+    def chunked_half_gib(self) -> float:
+        """As `half_gib`, the same."""
+        return self.half_gib if self.in_pieces_gib is None else self.in_pieces_gib[1]
+
+    @property
+    def piece_gib(self) -> float:
+        """GiB that those frames hold beside it, for a megapixel."""
+        return 0.0 if self.in_pieces_gib is None else self.in_pieces_gib[2]
 
 
 class Distance(_Row):
@@ -199,18 +229,21 @@ I2VGEN_XL = ModelProfile(
     },
     # Their distance on the published weights has not been measured.
     accelerations={name: Distance() for name in ACCELERATIONS},
-    # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%) and to the
-    # activations measured on an H200 at 512p/16 to 1024p/32 (1.4 to 8.5 GiB, within 16%; `python -m loadtest.engine`);
-    # decoding a frame of 1024x1024 holds 1.5 GiB, and takes 9.5 to 10.0 TFLOP a megapixel by the same count.
+    # Fitted to the operations counted at 256p/8 to 1024p/32 (4.95 to 428 TFLOP a guided step, within 3%); decoding
+    # takes 9.5 to 10.0 TFLOP a megapixel by the same count. Memory is what `engine.footprint` counts on the layers.
     cost=Cost(
         tflop_linear=9.22,
         tflop_spatial=3.38,
         tflop_decode=9.6,
-        weights_gib=4.65,
-        activation_gib=0.29,
+        weights_gib=4.7,
+        activation_gib=0.2,
+        one_half_gib=0.104,
+        in_pieces_gib=(0.103, 0.056, 0.3),
         offloaded_gib=2.0,
+        vae_gib=0.16,
         unguided_share=0.52,  # by the count of the operations before the first attention to the prompt
-        decode_gib=1.43,
+        encode_gib=1.43,
+        decode_gib=1.44,
         # By count too: 12.0 of 33.5 TFLOP at 512p/16, where deepcache is then 1.47 times as fast (256p/8: 1.52,
         # 1024p/32: 1.35), and 500 million weights.
         cached_linear=0.298,

@@ -141,7 +141,7 @@ class Quoter:
                     memory_gib=gib,
                     needed_gib=needed_gib(plan, request.shape, cost),
                     plan=plan,
-                    decode_chunk=None if plan is None else decode_chunk(request.shape, cost, gib),
+                    decode_chunk=None if plan is None else decode_chunk(plan, request.shape, cost, gib),
                     gpu_seconds=placement.seconds.get(pool.name),
                     lacks=lacks(request.shape, placeable[pool.name]),
                     starts_in_s=starting.get(pool.name),

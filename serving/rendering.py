@@ -197,7 +197,7 @@ class Renderer:
             recipe["montage"] = joined.recipe
         # What it took with a second card says little of one.
         tells = clip.plan == plan.name and meeting is None and counted(job.request.acceleration)
-        observation = Observation(job.request.shape, clip.timings, plan.sequential) if tells else None
+        observation = Observation(job.request.shape, clip.timings, plan.sequential, plan.chunked) if tells else None
         return Rendered(clip.frames, recipe, observation)
 
     def _foresee_end(self, request: VideoRequest, nearly_free: Callable[[], object]) -> None:

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(
         None, description='"s3://bucket/prefix" that holds pictures and clips, in place of data_dir and output_dir.'
     )
+    kernel_cache_dir: Absolute | None = Field(
+        None, description="Where a card's compiled kernels are kept for the next start; kernels in data_dir by default."
+    )
     output_prefix: str = Field("video_", description="Prefix of every clip's file name.")
     log_dir: Absolute = Field(Path("logs"), description="One log file a start, and one a job under jobs/.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severity logged.")
@@ -209,6 +212,10 @@ class Settings(BaseSettings):
         """The API's address for the page."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return self.api_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def kernels(self) -> Path:
+        return self.kernel_cache_dir or self.data_dir / "kernels"
 
     @property
     def pictures(self) -> str | Path:

@@ -21,7 +21,7 @@ from serving.request import VideoParameters, resolve
 from serving.scheduling.calibration import MEASURED_NOISE, Calibration, Observation, calibrated
 from serving.scheduling.cards import CardClass, recognise
 from serving.scheduling.cost import Shape, speed_of, stage_seconds
-from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, peak_gib
+from serving.scheduling.plans import PLANS, MemoryPlan, decode_chunk, largest_fitting, peak_gib
 
 GIB = 2**30
 STEPS = 4
@@ -49,13 +49,15 @@ class Trial:
     """The most memory allocated on the card; None on a CPU."""
     judges: bool
     """Whether it was kept from the fit."""
+    decode_chunk: int = 1
+    """Frames decoded at once."""
     spread: float = 0.0
     """How far its steps lie from their median, relative to it, in the calmest pass: on a busy machine, far."""
 
     @property
     def observation(self) -> Observation:
         noise = max(MEASURED_NOISE, self.spread)
-        return Observation(self.shape, self.seconds, self.plan.sequential, noise)
+        return Observation(self.shape, self.seconds, self.plan.sequential, self.plan.chunked, noise)
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,15 @@ def judge(trial: Trial, calibration: Calibration, profile: ModelProfile) -> Verd
     """Prediction and measurement of a clip of the trial's shape, in the model's usual number of steps."""
     steps, cost = int(profile.num_inference_steps.default), profile.cost
     shape = replace(trial.shape, num_inference_steps=steps)
-    predicted = stage_seconds(shape, cost, calibration.speed, sequential=trial.plan.sequential)
+    plan, speed = trial.plan, calibration.speed
+    predicted = stage_seconds(shape, cost, speed, sequential=plan.sequential, chunked=plan.chunked)
     measured = trial.seconds | {"denoise": steps * trial.seconds["denoise"]}
     return Verdict(
         shape,
         trial.plan,
         predicted_s=sum(predicted.values()),
         measured_s=sum(measured.values()),
-        predicted_gib=None if trial.peak_gib is None else peak_gib(trial.plan, shape, cost),
+        predicted_gib=None if trial.peak_gib is None else peak_gib(trial.plan, shape, cost, trial.decode_chunk),
         measured_gib=trial.peak_gib,
     )
 
@@ -183,7 +186,9 @@ def _trial(pipeline: Pipeline, shape: Shape, judges: bool) -> Trial:
     peak = None if clip.peak_memory_bytes is None else clip.peak_memory_bytes / GIB
     # Where memory was short the clip ran by a smaller plan than was asked for.
     ran = next(row for row in PLANS if row.name == clip.plan)
-    return Trial(shape, ran, clip.timings | {"denoise": step_s}, peak, judges, spread)
+    memory_gib = pipeline.card.memory_bytes / GIB if pipeline.device.type == "cuda" else None
+    chunk = decode_chunk(ran, shape, pipeline.weights.profile.cost, memory_gib)
+    return Trial(shape, ran, clip.timings | {"denoise": step_s}, peak, judges, chunk, spread)
 
 
 def _calmest(one: Trial, other: Trial) -> Trial:

@@ -9,6 +9,7 @@ Shapes: B halves, F frames, H x W latent cells, C channels. Knows nothing of how
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,24 @@ class Sum:
             )
         self.beside = skip.value
 
+    def forget(self) -> None:
+        """Give up its memory, whoever still refers to it: nobody reads it again."""
+        self.became(self.value.new_empty(0))
+
     def became(self, total: torch.Tensor) -> None:
         """Its value is known."""
         self.value, self.residual, self.shift, self.beside, self.moments = total, None, None, None, None
+
+
+def pieces(x: Sum, frames: int) -> Iterator[tuple[tuple[slice, slice], Sum]]:
+    """x by `frames` of one half at a time, for layers that mix no frames; and where each lies in it."""
+    assert x.moments is None
+    for half in range(len(x.value)):
+        for begin in range(0, x.value.shape[1], frames):
+            at = slice(half, half + 1), slice(begin, begin + frames)
+            residual = None if x.residual is None else x.residual[at]
+            beside = None if x.beside is None else x.beside[at if len(x.beside) > 1 else (slice(None), at[1])]
+            yield at, Sum(x.value[at], residual, x.shift, beside)
 
 
 def added(*shifts: torch.Tensor | None) -> torch.Tensor | None:
@@ -110,6 +126,15 @@ class Conv:
         y = functional.conv2d(flat, self.weight, stride=self._stride, padding=self._padding).permute(0, 2, 3, 1)
         return y.contiguous().view(*x.shape[:2], *y.shape[1:])
 
+    def upsampled(self, x: torch.Tensor, height: int, width: int, frames: int | None = None) -> torch.Tensor:
+        """Of x, upsampled before; by so many frames of one half at a time."""
+        if frames is None:
+            return self(upsample(x, height, width))
+        out = x.new_empty((*x.shape[:2], height, width, len(self.weight)))
+        for at, part in pieces(Sum(x), frames):
+            out[at] = self(upsample(part.value, height, width))
+        return out
+
 
 class FrameConv:
     """A convolution over three frames at each place: the module's Conv3d as a Conv2d on (F, H W)."""
@@ -148,6 +173,20 @@ class Resnet:
             return Sum(h, x.value, added(self._shift, x.shift))
         h.flatten(0, 3).addmm_(x.value.flatten(0, 3), self._shortcut)
         return Sum(h, shift=self._shift)
+
+    def by_pieces(self, x: Sum, times: torch.Tensor, frames: int) -> Sum:
+        """The same by so many frames of one half at a time: what is as wide as all input is never there whole."""
+        out = x.value.new_empty((*x.value.shape[:-1], len(self._convs[1].weight)))
+        keep = self._shortcut is None and x.residual is not None
+        total, shift = torch.empty_like(x.value) if keep else x.value, None
+        for at, part in pieces(x, frames):
+            result = self(part, times)
+            out[at], shift = result.value, result.shift
+            if keep:
+                total[at] = part.value
+        if keep:
+            x.became(total)
+        return Sum(out, None if self._shortcut is not None else x.value, shift)
 
 
 class TemporalConv:

@@ -6,7 +6,7 @@ Imports no PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,6 +64,8 @@ class Clip:
     """The memory plan it ran by: the one asked for, or the first smaller one that fitted."""
     shared_steps: int = 0
     """Denoising steps that a second card did half of."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """The most bytes allocated on the card in each stage; empty on a CPU."""
 
 
 class LoadedModel(Protocol):

@@ -29,7 +29,7 @@ from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import DoesNotFit, InsufficientGpuMemory
 from serving.request import VideoParameters, VideoRequest, resolve
 from serving.scheduling.accelerations import lacking, steps
-from serving.scheduling.plans import PLANS, MemoryPlan, largest_fitting, needed_gib, smaller_plans
+from serving.scheduling.plans import PLANS, MemoryPlan, decode_chunk, largest_fitting, needed_gib, smaller_plans
 
 logger = logging.getLogger(__name__)
 OFFLOADED = ("text_encoder", "image_encoder", "vae")
@@ -102,10 +102,9 @@ class Pipeline:
 
     def plan_for(self, request: VideoRequest) -> MemoryPlan:
         """The fastest plan expected to fit this card; on a CPU, where memory is no limit, the first."""
-        if self.device.type != "cuda":
+        if self._memory_gib is None:
             return PLANS[0]
-        fitting = largest_fitting(request.shape, self.weights.profile.cost, self.card.memory_bytes / 2**30)
-        return PLANS[-1] if fitting is None else fitting
+        return largest_fitting(request.shape, self.weights.profile.cost, self._memory_gib) or PLANS[-1]
 
     def read(self, picture: Image.Image, request: VideoRequest) -> Reading:
         """The part of `generate` that needs no card, to be given to it in the picture's place; for any thread."""
@@ -168,12 +167,14 @@ class Pipeline:
             else:
                 raise self._too_small_for(request)
         began = self._now()
-        frames = self._decode(denoised.latents, request, should_stop)
+        card.start_peak(self.device)
+        frames = self._decode(denoised.latents, request, should_stop, attempt)
         if frames is None:
             del denoised
             raise self._too_small_for(request)
         timings = denoised.timings | {"decode": self._now() - began}
-        return Clip(frames, timings, card.peak_bytes(self.device), attempt.name, denoised.shared_steps)
+        peaks = denoised.peaks | self._peak("decode")
+        return Clip(frames, timings, max(peaks.values(), default=None), attempt.name, denoised.shared_steps, peaks)
 
     @torch.inference_mode()
     def assist(
@@ -204,6 +205,7 @@ class Pipeline:
         try:
             self._offload(plan)
             self.replay.use_float8(False)
+            self.replay.unet.chunked = plan.chunked
             card.start_peak(self.device)
             return partner.assist(
                 self.replay, link, self.source, on_half=on_half or _ignore, should_stop=should_stop or _never
@@ -246,7 +248,10 @@ class Pipeline:
         conditioning = condition(self.encoders, reading, request)
         self._offload(plan)
         self.replay.use_float8("fp8" in request.acceleration)
+        self.replay.unet.chunked = plan.chunked
         conditioned = self._now()
+        peaks = self._peak("condition")
+        card.start_peak(self.device)
         if second is None:
             predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
         else:
@@ -263,10 +268,11 @@ class Pipeline:
             steps=partial(steps, names=request.acceleration),
         )
         timings = {"condition": conditioned - started, "denoise": self._now() - conditioned}
-        return _Denoised(latents, timings, 0 if second is None else second.steps)
+        peaks |= self._peak("denoise")
+        return _Denoised(latents, timings, peaks, 0 if second is None else second.steps)
 
     def _decode(
-        self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop
+        self, latents: torch.Tensor, request: VideoRequest, should_stop: ShouldStop, plan: MemoryPlan = PLANS[0]
     ) -> npt.NDArray[np.uint8] | None:
         """The frames; None where not even one fits into the card's memory."""
         vae = self.modules.vae
@@ -277,7 +283,10 @@ class Pipeline:
                 decoder = Decoder(vae) if self.device.type == "cuda" else decoding.stock(vae)
                 chunk = self.decode_chunk
                 if chunk is None:
-                    chunk = decoding.chunk_for(vae, request.width, request.height, self.replay.held_bytes)
+                    chunk = min(
+                        decoding.chunk_for(vae, request.width, request.height, self.replay.held_bytes),
+                        decode_chunk(plan, request.shape, self.weights.profile.cost, self._memory_gib),
+                    )
                 return decoding.decode(decoder, latents / vae.config.scaling_factor, chunk, should_stop)
             except RuntimeError as error:
                 if not card.is_out_of_memory(error):
@@ -297,6 +306,15 @@ class Pipeline:
             "resolution may."
         )
 
+    @property
+    def _memory_gib(self) -> float | None:
+        """Of the card; None on a CPU, where memory is no limit."""
+        return self.card.memory_bytes / 2**30 if self.device.type == "cuda" else None
+
+    def _peak(self, stage: str) -> dict[str, int]:
+        peak = card.peak_bytes(self.device)
+        return {} if peak is None else {stage: peak}
+
     def _now(self) -> float:
         """Seconds, once the device has done what it was given."""
         card.synchronize(self.device)
@@ -307,6 +325,7 @@ class Pipeline:
 class _Denoised:
     latents: torch.Tensor
     timings: dict[str, float]
+    peaks: dict[str, int]
     shared_steps: int
 
 

@@ -37,6 +37,7 @@ class _Key(NamedTuple):
     keeps: bool
     cached: bool
     float8: bool
+    chunked: bool
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class Replay:
             inputs.keeps,
             inputs.features is not None,
             self.unet.float8,
+            self.unet.chunked,
         )
         recording = self._recordings.get(key)
         if recording is None and self._record and not first:

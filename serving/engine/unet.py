@@ -25,10 +25,10 @@ from serving.engine.blocks import (
     Resnet,
     Sum,
     TemporalConv,
-    upsample,
 )
 from serving.engine.conditioning import Conditioning
 from serving.engine.products import Product
+from serving.scheduling.cost import FRAMES_AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class UNet:
         self.module = module
         self.float8 = False
         """Whether the transformers' large products are of 8-bit floats."""
+        self.chunked = False
+        """Whether layers that mix no frames take few of them at once, and feed-forwards few tokens."""
         self._time_weights: list[Any] = []
         self._conv_in = Conv(module.conv_in)
         self._transformer_in = TemporalTransformer(module.transformer_in)
@@ -159,9 +161,10 @@ class UNet:
     ) -> list[Sum]:
         """The outermost level on the way down."""
         x = torch.cat([latents.permute(0, 2, 3, 4, 1), prepared.picture], dim=-1)
-        skips = [self._transformer_in(Sum(self._conv_in(x), shift=self._conv_in.bias))]
+        first = Sum(self._conv_in(x), shift=self._conv_in.bias)
+        skips = [self._transformer_in(first, few=self.chunked)]
         for layer in self._down[0].layers:
-            skips.append(layer(skips[-1], times, contexts))
+            skips.append(layer(skips[-1], times, contexts, frames=self._frames))
         return skips
 
     def _inner(self, skips: list[Sum], times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> Sum:
@@ -172,17 +175,17 @@ class UNet:
             h = Sum(level.resample(h.total()), shift=level.shift)
             skips.append(h)
             for layer in following.layers:
-                h = layer(h, times, contexts)
+                h = layer(h, times, contexts, frames=self._frames)
                 skips.append(h)
         for layer in self._mid:
-            h = layer(h, times, contexts)
+            h = layer(h, times, contexts, frames=self._frames)
         for level in self._up[:-1]:
             for layer in level.layers:
                 h.join(skips.pop())
-                h = layer(h, times, contexts)
+                h = layer(h, times, contexts, frames=self._frames, last=True)
             assert level.resample is not None
             _, _, height, width, _ = skips[-1].value.shape
-            h = Sum(level.resample(upsample(h.total(), height, width)), shift=level.shift)
+            h = Sum(level.resample.upsampled(h.total(), height, width, self._frames), shift=level.shift)
         assert len(skips) == outermost
         return h
 
@@ -190,9 +193,14 @@ class UNet:
         """The outermost level on the way up."""
         for layer in self._up[-1].layers:
             h.join(skips.pop())
-            h = layer(h, times, contexts)
+            h = layer(h, times, contexts, frames=self._frames, last=True)
         out: torch.Tensor = self._conv_out(self._norm_out(h)) + self._conv_out.bias
         return out.permute(0, 4, 1, 2, 3)
+
+    @property
+    def _frames(self) -> int | None:
+        """How many layers that mix no frames take at once; None where all."""
+        return FRAMES_AT_ONCE if self.chunked else None
 
     def _times(self, timestep: torch.Tensor, prepared: Prepared) -> torch.Tensor:
         """Every resnet's time embedding, (all their channels,)."""
@@ -243,11 +251,29 @@ class Layer:
     ) -> None:
         self._resnet, self._conv, self.spatial, self.temporal = resnet, conv, spatial, temporal
 
-    def __call__(self, x: Sum, times: torch.Tensor, contexts: Iterator[torch.Tensor]) -> Sum:
-        x = self._conv(self._resnet(x, times))
+    def __call__(
+        self,
+        x: Sum,
+        times: torch.Tensor,
+        contexts: Iterator[torch.Tensor],
+        *,
+        frames: int | None = None,
+        last: bool = False,
+    ) -> Sum:
+        """
+        Args:
+            frames: how many to take at once of those that are not mixed; None for all.
+            last: x is of no more use afterwards.
+        """
+        h = self._resnet(x, times) if frames is None else self._resnet.by_pieces(x, times, frames)
+        if last:
+            x.forget()
+        h = self._conv(h)
         if self.spatial is not None and self.temporal is not None:
-            x = self.temporal(self.spatial(x, next(contexts)))
-        return x
+            context = next(contexts)
+            h = self.spatial(h, context) if frames is None else self.spatial.by_pieces(h, context, frames)
+            h = self.temporal(h, few=frames is not None)
+        return h
 
 
 class Level:

@@ -19,6 +19,7 @@ class Plan(BaseModel):
     name: str
     offload: bool = Field(description="Whether the encoders and the VAE leave the card while it denoises.")
     sequential: bool = Field(description="Whether the two guidance halves run one after the other.")
+    chunked: bool = Field(description="Whether layers take a few frames, and feed-forwards few tokens, at once.")
     decode_chunk: int = Field(description="Frames decoded at once, as far as can be told before.")
 
 

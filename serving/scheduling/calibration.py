@@ -50,6 +50,8 @@ class Observation:
     seconds: Mapping[str, float]
     sequential: bool = False
     """By a memory plan that runs the two guidance halves one after the other."""
+    chunked: bool = False
+    """By one that takes a few frames at once."""
     noise: float = JOB_NOISE
     """Relative error of the seconds."""
 
@@ -122,7 +124,9 @@ def _at_the_pace_of(observations: Sequence[Observation], seed: Speed, cost: Cost
     """`seed`, each stage faster or slower by what these clips took against what it expects."""
     ratios: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for observation in observations:
-        expected = stage_seconds(observation.shape, cost, seed, sequential=observation.sequential)
+        expected = stage_seconds(
+            observation.shape, cost, seed, sequential=observation.sequential, chunked=observation.chunked
+        )
         for stage, seconds in observation.seconds.items():
             ratios[stage].append(seconds / expected[stage])
     pace = {stage: statistics.median(found) if found else 1.0 for stage, found in ratios.items()}
@@ -130,7 +134,7 @@ def _at_the_pace_of(observations: Sequence[Observation], seed: Speed, cost: Cost
 
 
 def _observed(calibration: Calibration, observation: Observation, cost: CostRow, *, drifts: bool) -> Calibration:
-    units = work(observation.shape, cost, sequential=observation.sequential)
+    units = work(observation.shape, cost, sequential=observation.sequential, chunked=observation.chunked)
     laws = {
         stage: _updated(law, units[stage], observation.seconds.get(stage, 0.0), observation.noise, drifts=drifts)
         for stage, law in calibration.laws.items()

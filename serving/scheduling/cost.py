@@ -6,6 +6,7 @@ The counts are of one denoising step with guidance (two halves): N megapixel-fra
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -13,6 +14,10 @@ from typing import Protocol
 from serving.scheduling.accelerations import steps
 
 MEGAPIXEL = 1e6
+FRAMES_AT_ONCE = 4
+"""Frames of one half that a step takes at once where memory is short (`MemoryPlan.chunked`)."""
+PIECEWISE = 0.52
+"""Of a step's launches, those of the layers that it then calls for each piece (by count, 0.50 to 0.56)."""
 STAGES = ("condition", "denoise", "decode")
 """The parts of a card's work on a clip, by the names of `Clip.timings`."""
 
@@ -40,7 +45,19 @@ class CostRow(Protocol):
     @property
     def activation_gib(self) -> float: ...
     @property
+    def half_gib(self) -> float: ...
+    @property
+    def chunked_gib(self) -> float: ...
+    @property
+    def chunked_half_gib(self) -> float: ...
+    @property
+    def piece_gib(self) -> float: ...
+    @property
     def offloaded_gib(self) -> float: ...
+    @property
+    def vae_gib(self) -> float: ...
+    @property
+    def encode_gib(self) -> float: ...
     @property
     def decode_gib(self) -> float: ...
     @property
@@ -97,23 +114,28 @@ def tflop(shape: Shape, cost: CostRow) -> float:
     return sum(work(shape, cost)["denoise"][1:])
 
 
-def work(shape: Shape, cost: CostRow, *, sequential: bool = False) -> dict[str, tuple[float, ...]]:
+def work(
+    shape: Shape, cost: CostRow, *, sequential: bool = False, chunked: bool = False
+) -> dict[str, tuple[float, ...]]:
     """What there is to do at each stage, in the units of `Speed`.
 
     Args:
         sequential: the two guidance halves run one after the other.
+        chunked: a few frames at once go through the layers that mix none.
     """
     of_a_part = {
         "condition": (1.0, shape.megapixels),
-        "denoise": _denoising(shape, cost, sequential=sequential),
+        "denoise": _denoising(shape, cost, sequential=sequential, chunked=chunked),
         "decode": (1.0, shape.megapixels * shape.num_frames),
     }
     return {stage: tuple(shape.parts * units for units in of_a_part[stage]) for stage in STAGES}
 
 
-def stage_seconds(shape: Shape, cost: CostRow, speed: Speed, *, sequential: bool = False) -> dict[str, float]:
+def stage_seconds(
+    shape: Shape, cost: CostRow, speed: Speed, *, sequential: bool = False, chunked: bool = False
+) -> dict[str, float]:
     """Seconds of each stage on a card of this speed."""
-    units = work(shape, cost, sequential=sequential)
+    units = work(shape, cost, sequential=sequential, chunked=chunked)
     return {stage: dot(units[stage], getattr(speed, stage)) for stage in STAGES}
 
 
@@ -140,14 +162,18 @@ def dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
     return sum(a * b for a, b in zip(left, right, strict=True))
 
 
-def _denoising(shape: Shape, cost: CostRow, *, sequential: bool = False) -> tuple[float, float, float]:
+def _denoising(
+    shape: Shape, cost: CostRow, *, sequential: bool = False, chunked: bool = False
+) -> tuple[float, float, float]:
     """Calls of the model, TFLOP that are linear in the pixels, and TFLOP of attention within a frame."""
     calls = linear = spatial = 0.0
     for step, count in Counter(steps(shape.num_inference_steps, shape.accelerations)).items():
         both = shape.guided and not step.unguided
         halves = count * (1.0 if both else cost.unguided_share)
         # A call's own cost is that of its launches, which are as many as layers.
-        calls += count * (2 if both and sequential else 1) * (cost.cached_linear if step.cached else 1.0)
+        times = 2 if both and sequential else 1
+        pieces = math.ceil(shape.num_frames / FRAMES_AT_ONCE) * (2 if both else 1) if chunked else times
+        calls += count * (times + PIECEWISE * (pieces - times)) * (cost.cached_linear if step.cached else 1.0)
         linear += halves * (cost.cached_linear if step.cached else 1.0)
         spatial += halves * (cost.cached_spatial if step.cached else 1.0)
     amount = shape.megapixels * shape.num_frames

@@ -91,7 +91,7 @@ def seconds_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> flo
 
 def stages_on(shape: Shape, cost: CostRow, pool: Pool, plan: MemoryPlan) -> dict[str, float]:
     """The same, of each stage."""
-    return stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential)
+    return stage_seconds(shape, cost, _speed(pool, cost), sequential=plan.sequential, chunked=plan.chunked)
 
 
 def shared_stages_on(shape: Shape, cost: CostRow, pool: Pool) -> dict[str, float]:

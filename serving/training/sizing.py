@@ -6,14 +6,11 @@ makes until it is freed, in fp16, which needs no card either.
 
 from __future__ import annotations
 
-import weakref
-from typing import Any
-
 import torch
 from diffusers import AutoencoderKL, I2VGenXLUNet
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from serving.engine.footprint import PeakMemory
 from serving.presets import Cost, Distance, ModelProfile, Preset, Range
 from serving.scheduling.accelerations import ACCELERATIONS
 from serving.training.architecture import LATENT_FACTOR, Parts
@@ -27,35 +24,6 @@ CACHED_SHARE = 0.43
 """Of a step's seconds on a CPU, those of one on cached features (measured, 0.40 to 0.46): by operations it is 0.29, but
 what is left runs at full size."""
 SHAPES = ((8, 256), (16, 256), (8, 512), (16, 512))  # frames, side
-
-
-class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the tensors alive at once, at most, among those made while it is entered."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.alive = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for item in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(item, torch.Tensor):
-                self._follow(item.untyped_storage())
-        return result
-
-    def _follow(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.alive += size
-        self.peak = max(self.peak, self.alive)
-        weakref.finalize(storage, self._freed, key, size)
-
-    def _freed(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.alive -= size
 
 
 def guided_step(unet: I2VGenXLUNet, num_frames: int, side: int) -> tuple[float, float]:

@@ -98,7 +98,7 @@ def test_the_seed_decides_the_frames() -> None:
 def test_its_memory_is_the_classs() -> None:
     asked = request(preset="extreme", aspect_ratio="1:1")
     plans = {name: EmulatedPipeline(I2VGEN_XL, CARDS[name]).plan_for(asked).name for name in ("rtx3060", "a100-80gb")}
-    assert plans == {"rtx3060": "offload-sequential", "a100-80gb": "resident"}
+    assert plans == {"rtx3060": "offload-chunked", "a100-80gb": "resident"}
     assert EmulatedPipeline(I2VGEN_XL, CARDS["rtx4090"]).card.memory_bytes == 24 * 2**30
 
 

@@ -18,7 +18,7 @@ import torch
 from diffusers import I2VGenXLPipeline
 from PIL import Image
 
-from serving.engine import sampler
+from serving.engine import attention, sampler
 from serving.engine.conditioning import condition, generator_for, read
 from serving.engine.encoders import Encoders
 from serving.engine.pipeline import Pipeline
@@ -119,6 +119,33 @@ def test_latents_equal_the_stock_pipelines(
         ours = our_latents(pipeline, picture, request)
     theirs = stock_clip(stock, picture, request, "latent")
     assert (ours - theirs).abs().max() < 1e-4 * theirs.std()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_frames": 9},
+        {"num_frames": 9, "guidance_scale": 1.0},
+        {"width": 104, "height": 72, "num_frames": 6},
+        {"num_frames": 1},
+    ],
+    ids=str,
+)
+def test_a_few_frames_at_once_give_the_latents_of_all(
+    pipeline: Pipeline,
+    picture: Image.Image,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+) -> None:
+    request = make_request(**changes)
+    monkeypatch.setattr(attention, "FEW_TOKENS", 40)  # pieces of places and tokens too, of which some are shorter
+    monkeypatch.setattr(attention, "CPU_TOKENS", 40)
+    with torch.inference_mode():
+        whole = our_latents(pipeline, picture, request)
+        monkeypatch.setattr(pipeline.replay.unet, "chunked", True)
+        pieces = our_latents(pipeline, picture, request)
+    assert (pieces - whole).abs().max() < 1e-4 * whole.std()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 150), (49, 333), (1000, 37), (65, 64)])

@@ -30,7 +30,7 @@ from serving.request import VideoRequest
 from serving.scheduling.plans import PLANS
 
 MakeRequest = Callable[..., VideoRequest]
-SEQUENTIAL = PLANS[-1]
+SEQUENTIAL = next(plan for plan in PLANS if plan.sequential)
 STEPS = 4
 
 

@@ -21,6 +21,7 @@ from serving.engine.replay import Replay
 from serving.engine.weights import locate
 from serving.errors import Cancelled, GenerationFailed, InsufficientGpuMemory
 from serving.request import VideoRequest
+from serving.scheduling.plans import PLANS
 
 MakeRequest = Callable[..., VideoRequest]
 
@@ -148,7 +149,7 @@ def test_cancelling_takes_effect_between_decoded_chunks(
 def test_out_of_memory_ends_one_job_and_the_next_works(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, error: Exception
 ) -> None:
-    unet = Failing(pipeline.replay.unet, error, {1, 2, 3})  # once by each plan
+    unet = Failing(pipeline.replay.unet, error, set(range(1, 1 + len(PLANS))))  # once by each plan
     fragile = with_parts(pipeline, unet=unet)
     with pytest.raises(InsufficientGpuMemory, match="64x64 with 2 frames") as caught:
         fragile.generate(picture, make_request())
@@ -165,10 +166,11 @@ def test_out_of_memory_is_tried_again_by_a_smaller_plan_and_the_clip_is_the_same
     error = torch.OutOfMemoryError("CUDA out of memory.")
     expected = pipeline.generate(picture, make_request())
     assert expected.plan == "resident"
-    for failures, plan in [({2}, "offload"), ({2, 3}, "offload-sequential")]:
+    for place, plan in enumerate(PLANS[1:], start=1):
+        failures = set(range(2, 2 + place))  # of the first plan the second step, of the others the first
         fragile = with_parts(pipeline, unet=Failing(pipeline.replay.unet, error, failures))
         clip = fragile.generate(picture, make_request())
-        assert clip.plan == plan
+        assert clip.plan == plan.name
         assert np.abs(clip.frames.astype(int) - expected.frames).max() <= 1  # another batch size rounds otherwise
 
 
@@ -236,10 +238,10 @@ def test_what_an_error_says_of_the_card(message: str, poisoned: bool, exhausted:
 def test_without_guidance_there_are_no_halves_to_part(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
 ) -> None:
-    unet = Failing(pipeline.replay.unet, torch.OutOfMemoryError("CUDA out of memory."), {1, 2})
+    unet = Failing(pipeline.replay.unet, torch.OutOfMemoryError("CUDA out of memory."), {1, 2, 3})
     with pytest.raises(InsufficientGpuMemory):
         with_parts(pipeline, unet=unet).generate(picture, make_request(guidance_scale=1.0))
-    assert unet.count == 2
+    assert unet.count == 3
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(

@@ -48,9 +48,9 @@ def test_what_cards_can_hold(cards: Api) -> None:
     assert (large["card"], large["cards"]) == ("NVIDIA H200", [{"name": "NVIDIA H200", "memory_gib": 141}])
     assert large["max_frames"] == {"256p": 32, "512p": 32, "768p": 32, "1024p": 32}
     # As a submission would be refused or taken.
-    assert large["max_frames"]["1024p"] > small["max_frames"]["1024p"] > 0
-    for frames, status in ((small["max_frames"]["1024p"], 200), (small["max_frames"]["1024p"] + 1, None)):
-        body = {"prompt": "p", "size": "1024x1024", "num_frames": frames}
+    assert (small["max_frames"]["768p"], small["max_frames"]["1024p"]) == (32, 0)
+    for side, frames, status in ((768, 32, 200), (1024, 8, None)):
+        body = {"prompt": "p", "size": f"{side}x{side}", "num_frames": frames}
         (quoted,) = [
             pool for pool in cards.http.post("/v1/videos/quote", json=body).json()["pools"] if pool["name"] == "small"
         ]
@@ -82,7 +82,7 @@ def test_the_pools_as_a_table_and_as_json(cards: Api, monkeypatch: pytest.Monkey
     shown = command(cards, "pools")
     assert shown.exit_code == 0, shown.output
     (small,) = [line for line in shown.stdout.splitlines() if "small" in line]
-    assert all(words in small for words in ("rtx4060", "8 GiB", "0 of 0 to 2", "1024p ", "preview"))
+    assert all(words in small for words in ("rtx4060", "8 GiB", "0 of 0 to 2", "768p ", "preview"))
     assert "extreme" not in small
     as_json = command(cards, "pools", "--json")
     assert [pool["name"] for pool in json.loads(as_json.stdout)["data"]] == ["small", "default"]

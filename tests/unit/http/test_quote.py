@@ -64,7 +64,13 @@ def test_a_quote_of_an_idle_service(api: Api) -> None:
     assert found["finishes_at"] - found["starts_at"] == pytest.approx(found["gpu_seconds"], abs=1.5)
     (pool,) = found["pools"]
     assert (pool["card"], pool["fits"], pool["cold"], pool["memory_gib"]) == ("x86", True, False, None)
-    assert pool["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 1}
+    assert pool["plan"] == {
+        "name": "resident",
+        "offload": False,
+        "sequential": False,
+        "chunked": False,
+        "decode_chunk": 1,
+    }
     assert any("320x240" in warning["message"] for warning in found["warnings"])
 
 
@@ -114,14 +120,15 @@ def test_pools_that_sleep_are_woken_the_small_one_first(cards: Api) -> None:
 def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     found = quote(cards, **LARGE)
     rows = {pool["name"]: pool for pool in found["pools"]}
-    assert rows["large"]["plan"] == {"name": "resident", "offload": False, "sequential": False, "decode_chunk": 4}
-    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (16.5, 40)
+    plan = {"name": "resident", "offload": False, "sequential": False, "chunked": False, "decode_chunk": 4}
+    assert rows["large"]["plan"] == plan
+    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (14.5, 40)
     assert (rows["small"]["fits"], rows["small"]["plan"], rows["small"]["gpu_seconds"]) == (False, None, None)
-    assert rows["small"]["reason"] == "needs 8.6 GiB; a card has 8 GiB"
+    assert rows["small"]["reason"] == "needs 8.0 GiB; a card has 8 GiB"
     assert found["pool"] == "large"
-    fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="1024x1024", num_frames="24")["pools"]}
-    assert (fitted["small"]["offload"], fitted["small"]["sequential"]) == (True, True)
-    assert (fitted["large"]["offload"], fitted["large"]["sequential"]) == (False, False)
+    fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="768x768", num_frames="32")["pools"]}
+    assert (fitted["small"]["offload"], fitted["small"]["chunked"]) == (True, True)
+    assert (fitted["large"]["offload"], fitted["large"]["chunked"]) == (False, False)
 
 
 def test_accelerations_cost_less_and_are_named(cards: Api) -> None:
@@ -166,7 +173,7 @@ def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[...,
     assert refused.json() == submitted.json()
     error = refused.json()["error"]
     assert (error["code"], error["param"]) == ("does_not_fit", "num_frames")
-    for words in ("needs 8.6 GiB", "small 8 GiB", "At this size 28 frames", "With 32 frames 768p (768x768)"):
+    for words in ("needs 8.0 GiB", "small 8 GiB", "With 32 frames 768p (768x768)"):
         assert words in error["message"]
 
 
@@ -287,8 +294,8 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     result = command(cards, tmp_path, "--size", "1024x1024", "--num-frames", "32")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert any("large (asleep)" in line and "16.5 of 40 GiB" in line and "resident" in line for line in lines)
-    assert any("small" in line and "needs 8.6 GiB" in line for line in lines)
+    assert any("large (asleep)" in line and "14.5 of 40 GiB" in line and "resident" in line for line in lines)
+    assert any("small" in line and "needs 8.0 GiB" in line for line in lines)
     assert cards.count() == 0
 
 

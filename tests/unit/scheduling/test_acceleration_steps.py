@@ -13,7 +13,7 @@ from serving.scheduling.calibration import Observation, learn, unmeasured
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape, speed_of, stage_seconds, tflop, work
 from serving.scheduling.placement import Pool, place
-from serving.scheduling.plans import PLANS, peak_gib
+from serving.scheduling.plans import MARGIN, PLANS, MemoryPlan, stages_gib
 
 COST = I2VGEN_XL.cost
 STANDARD = Shape(512, 512, 16, 50, True)
@@ -118,12 +118,16 @@ def test_features_and_float8_weights_take_memory() -> None:
     large = Shape(1024, 1024, 32, 100, True)
     features = COST.cached_gib * large.megapixels * large.num_frames
     for plan in PLANS:
-        plain = peak_gib(plan, large, COST)
-        assert peak_gib(plan, with_("deepcache", shape=large), COST) == pytest.approx(plain + features)
-        assert peak_gib(plan, with_("fp8", shape=large), COST) == pytest.approx(plain + COST.float8_gib)
+        plain = denoising_gib(plan, large)
+        assert denoising_gib(plan, with_("deepcache", shape=large)) == pytest.approx(plain + MARGIN * features)
+        assert denoising_gib(plan, with_("fp8", shape=large)) == pytest.approx(plain + COST.float8_gib)
     unguided = replace(large, guided=False)
-    plain = peak_gib(PLANS[0], unguided, COST)
-    assert peak_gib(PLANS[0], with_("deepcache", shape=unguided), COST) == pytest.approx(plain + features / 2)
+    plain = denoising_gib(PLANS[0], unguided)
+    assert denoising_gib(PLANS[0], with_("deepcache", shape=unguided)) == pytest.approx(plain + MARGIN * features / 2)
+
+
+def denoising_gib(plan: MemoryPlan, shape: Shape) -> float:
+    return stages_gib(plan, shape, COST)["denoise"]
 
 
 def pools(*names: str) -> list[Pool]:
