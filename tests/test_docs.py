@@ -92,6 +92,7 @@ COMMANDS = [
     "doctor",
     "calibrate",
     "keys create",
+    "trace export",
 ]
 
 
