@@ -53,7 +53,7 @@ class Case:
 
 CASES = (
     Case("fixed", (Pool("rtx4090", 8, 8),)),
-    Case("scaling", (Pool("rtx4090", 6, 1), Pool("a100-80gb", 2, 0))),
+    Case("scaling", (Pool("rtx4090", 9, 2), Pool("a100-80gb", 2, 0))),
 )
 
 

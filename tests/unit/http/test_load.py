@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -177,12 +178,11 @@ def test_run_report_and_comparison(api: Api, still: Path, tmp_path: Path) -> Non
 
 def test_locust_plays_the_same_scenario(api: Api) -> None:
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--users", "1"]
-    options = ["--scenario", "mix", "--times", "30", "--standard", "-t", "4s", "--stop-timeout", "1", "--only-summary"]
+    options = ["--scenario", "mix", "--times", "30", "--standard", "-t", "3s", "--stop-timeout", "1", "--only-summary"]
     with listening(api) as url, finishing(api):
         played = subprocess.run([*command, *options, "--host", url], capture_output=True, text=True, check=False)
     told = played.stdout + played.stderr
-    assert "/v1/videos" in told, told
-    assert api.count() + told.count("invalid") > 0, told
+    assert re.search(r"^video +256p +\d+ +0\(0.00%\)", told, re.MULTILINE), told
 
 
 def test_reads_on_open_connections_are_counted_and_leave_memory_flat(api: Api) -> None:
