@@ -16,7 +16,6 @@ class _Connection(asyncio.Protocol):
     def __init__(self, request: bytes) -> None:
         self._request = request
         self._read = b""
-        self._missing = 0
         self.answered = 0
         self.refused = 0
         self.transport: asyncio.Transport | None = None
@@ -27,27 +26,24 @@ class _Connection(asyncio.Protocol):
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        if self._missing:
-            self._missing -= len(data)
-        else:
-            self._read += data
-            head, found, body = self._read.partition(b"\r\n\r\n")
-            if not found:
-                return
-            self._read = b""
-            self.refused += not head.startswith(b"HTTP/1.1 200")
-            self._missing = _length(head) - len(body)
-        if self._missing == 0 and self.transport is not None:
-            self.answered += 1
+        self._read += data
+        head, found, body = self._read.partition(b"\r\n\r\n")
+        if not found or not _whole(head, body):
+            return
+        self._read = b""
+        self.refused += not head.startswith(b"HTTP/1.1 200")
+        self.answered += 1
+        if self.transport is not None:
             self.transport.write(self._request)
 
 
-def _length(head: bytes) -> int:
+def _whole(head: bytes, body: bytes) -> bool:
+    """Whether the body is all there; one without a length comes in chunks, of which the last is empty."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
-            return int(value)
-    raise ValueError("the answer does not say how long it is")
+            return len(body) >= int(value)
+    return body.endswith(b"0\r\n\r\n")
 
 
 async def rate(url: str, path: str, seconds: float, connections: int = 16) -> float:

@@ -30,7 +30,7 @@ TARGET_WAIT_S, HOLD_S = 10.0, 20.0
 WITHIN = 0.15
 SEEDS = 9
 SHARES = {"p50": 0.5, "p95": 0.95}
-PROBES = 6
+PROBES = 8
 """Requests one after another, and jobs of each card at once."""
 APART_S = 2.0
 
@@ -187,8 +187,10 @@ def probe(case: Case, speed: float, picture: Path, folder: Path, settings: Mappi
     busy = [row for row in rows if row.kind == "many" and row.began is not None and row.card_s is not None]
     card_s = statistics.fmean(row.card_s or 0.0 for row in busy)
     began = sorted(row.began or 0.0 for row in busy)
-    # All cards have begun; from then on one begins whenever another ends, up to the last round.
-    each_s = (began[-1] - began[most - 1]) * most / (len(began) - most)
+    # Once all wait in line, one begins whenever another ends, up to the last.
+    in_line = max(row.accepted or 0.0 for row in busy)
+    began = [moment for moment in began if moment > in_line]
+    each_s = (began[-1] - began[0]) / (len(began) - 1) * most
     return Overheads(intake_s, card_s / expected_s, max(0.0, each_s - card_s), max(0.0, start_s - intake_s))
 
 
