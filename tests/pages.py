@@ -12,6 +12,7 @@ CHINESE = ROOT / "README.zh-CN.md"
 CLUSTER = ROOT / "deployments" / "cluster" / "README.md"
 PAGES = (README, *sorted((ROOT / "docs").glob("*.md")), CLUSTER)
 """All in English; CHINESE repeats README."""
+RUNNABLE = ("bash", "python", "js")
 _FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<language>[\w-]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -27,6 +28,10 @@ class Block:
     text: str
     not_run: str | None
     """Why no test runs it, as the comment above it says; None where one does."""
+
+    @property
+    def is_run(self) -> bool:
+        return self.not_run is None and self.language in RUNNABLE
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line} ({self.language})"

@@ -29,7 +29,7 @@ SECRET = "whsec_" + "c2VjcmV0" * 4
 SAVED = re.compile(r"(?:-o |write_to_file\(\"|writeFileSync\(\")([\w.-]+\.(?:mp4|webm|gif|jpg))")
 PAGE_LIMIT_S = 240
 # The API's page makes a key at its end, and from then on nobody gets in without one.
-RUN = [page for page in PAGES if any(block.not_run is None for block in blocks(page))]
+RUN = [page for page in PAGES if any(block.is_run for block in blocks(page))]
 RUN.sort(key=lambda page: page.stem == "api")
 
 
@@ -81,7 +81,7 @@ def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, service: ChildSe
     for program in ("curl", "jq"):
         if shutil.which(program) is None:
             missing(f"{program} is not installed")
-    todo = [block for block in blocks(page) if block.not_run is None and block.language in ("bash", "python", "js")]
+    todo = [block for block in blocks(page) if block.is_run]
     node = all(shutil.which(program) for program in ("node", "npm"))
     if node and any('from "openai"' in block.text for block in todo if block.language == "js"):
         (tmp_path / "node_modules").symlink_to(npm_package("openai", NEWEST) / "node_modules")
@@ -92,6 +92,10 @@ def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, service: ChildSe
             text = block.text.replace("localhost:8000", address).replace("9000", str(webhook_port()))
             script += [f"echo '== {block}'", *step(block, text, tmp_path / f"block_{number}")]
     said = run(script, tmp_path, reader)
+    assert "null" not in said.splitlines(), f"a field that is not there\n{said}"
+    for block in blocks(page):
+        if block.language == "json":  # what a call above it was refused with
+            assert json.loads(block.text)["error"]["message"] in said
     for name in saved(todo if node else [block for block in todo if block.language != "js"]):
         if name.endswith(".mp4"):
             assert probe(tmp_path / name).frames >= 8, said
