@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from loadtest.service import Service
+
+from deployments.child import ChildService
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("service"))
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildService]:
+    running = ChildService(tmp_path_factory.mktemp("service"))
     running.start()
     yield running
     running.stop()
