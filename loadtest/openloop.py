@@ -23,6 +23,8 @@ from loadtest.server import ENDED, Server, poll_after_s, refusal, video_of
 from serving.jobs.job import accepted_at
 
 TICK_S = 0.5
+TAKING_BACK_S = 10.0
+"""How long to wait, once it is over, for the answer to a submission that is to be deleted."""
 MISSED_POLLS = 20
 """In a row, after which a video counts as lost."""
 CLOCKS_AGREE_S = 2.0
@@ -113,8 +115,9 @@ class Player:
             sent=sent,
             outcome=UNFINISHED,
         )
+        submitting = asyncio.create_task(self._server.submit(request))
         try:
-            response = await self._server.submit(request)
+            response = await asyncio.shield(submitting)
         except httpx.HTTPError as error:
             self.progress.refused += 1
             reason = f"no answer: {type(error).__name__}"
@@ -122,6 +125,7 @@ class Player:
             return
         except asyncio.CancelledError:
             self._write(row)
+            await self._take_back(submitting, row)
             raise
         row = replace(row, answered=self._now(), status=response.status_code)
         try:
@@ -187,6 +191,12 @@ class Player:
         except httpx.HTTPError as error:
             return replace(row, outcome=FAILED, reason=f"download: {type(error).__name__}")
         return replace(row, downloaded=self._now(), bytes=count)
+
+    async def _take_back(self, submitting: asyncio.Task[httpx.Response], row: Row) -> None:
+        """The server may still take it, and only its answer says under which name."""
+        with suppress(httpx.HTTPError, ValueError, TimeoutError):
+            response = await asyncio.wait_for(submitting, TAKING_BACK_S)
+            await self._discard(replace(row, id=video_of(response)["id"]))
 
     async def _discard(self, row: Row) -> None:
         with suppress(httpx.HTTPError):

@@ -184,9 +184,8 @@ def _submits(figures: Figures, target: Target, seconds: float, folder: Path) -> 
     stream = Stream("submit", EXTREME, steady(SUBMITS, seconds), process="constant")
     requests = Scenario("submits", "", (stream,)).draw()
     about = {"scenario": f"submits {figures.name}"}
-    rows = record(
-        folder / figures.name.replace(" ", "-"), target, requests, about, download=False, patience_s=PATIENCE_S
-    ).rows
+    into = folder / figures.name.replace(" ", "-")
+    rows = record(into, target, requests, about, download=False, patience_s=PATIENCE_S).rows
     # One that was not answered took longer than all others.
     took_s = [math.inf if row.answered is None else row.answered - row.at for row in rows]
     return replace(figures, submit=spread(took_s), refused=sum(row.outcome == REFUSED for row in rows))
