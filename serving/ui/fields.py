@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from serving.framing import EDGE
-from serving.request import Fit, Focus, Format, Priority
+from serving.parameters import Fit, Focus, Format, Priority
 
 Model = Mapping[str, Any]
 """The `parameters` of one row of GET /v1/models."""

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from serving.http.catalog import model_row
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.ui.fields import FIELDS, asked, recalled, standing
 
 SMALL = profile_for(BUILTIN)

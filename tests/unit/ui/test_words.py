@@ -11,9 +11,9 @@ import pytest
 
 import serving
 from serving.jobs.job import Stage
+from serving.parameters import Fit, Focus, Priority
 from serving.presets import BUILTIN, I2VGEN_XL, profile_for
 from serving.prompts.catalog import CATALOG
-from serving.request import Fit, Focus, Priority
 from serving.ui.fields import FIELDS
 from serving.ui.words import LANGUAGES, TABLE, Words, preferred
 
