@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from loadtest.service import ROOT
+
+from deployments.child import ROOT
 
 CACHE = ROOT / ".cache" / "clients"
 NEWEST = "newest"

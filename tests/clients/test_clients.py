@@ -15,9 +15,10 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.inference import _providers as providers
 from huggingface_hub.inference._providers.hf_inference import HFInferenceBinaryInputTask
-from loadtest.service import PICTURE, Service
 from packages import NEWEST, npm_package, python_package
 
+from deployments.child import ChildService
+from deployments.demo import PICTURE
 from serving.clip import probe
 
 SCRIPTS = Path(__file__).parent
@@ -39,7 +40,7 @@ def run(*command: str | Path, packages: Path | str | None = None, cwd: Path | No
 
 
 @pytest.mark.parametrize("version", ["2.2.0", "2.54.0", NEWEST])
-def test_openai_of_python(service: Service, version: str) -> None:
+def test_openai_of_python(service: ChildService, version: str) -> None:
     packages = python_package("openai", version)
     said = run(sys.executable, SCRIPTS / "openai_script.py", service.url, PICTURE, packages=packages)
     used = json.loads(said)["version"]
@@ -47,19 +48,29 @@ def test_openai_of_python(service: Service, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["6.49.0", NEWEST])
-def test_openai_of_javascript(service: Service, version: str) -> None:
+def test_openai_of_javascript(service: ChildService, version: str) -> None:
     folder = npm_package("openai", version)
     used = json.loads(run("node", SCRIPTS / "openai_script.mjs", service.url, PICTURE, folder))["version"]
     assert used == version or (version == NEWEST and int(used.split(".")[0]) >= 7)
 
 
-def test_a_script_of_the_older_gradio_style(service: Service, tmp_path: Path) -> None:
+def test_a_script_of_the_older_gradio_style(service: ChildService, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     run(sys.executable, SCRIPTS / "predict_script.py", service.url, PICTURE, clip)
     assert (probe(clip).frames, probe(clip).fps) == (8, 8)
 
 
-def test_hugging_face_s_client_as_it_is(service: Service) -> None:
+@pytest.mark.parametrize("version", ["1.14.0", NEWEST])
+def test_gradio_client(service: ChildService, tmp_path: Path, version: str) -> None:
+    packages = python_package("gradio_client", version)
+    said = run(sys.executable, SCRIPTS / "gradio_script.py", service.url, PICTURE, tmp_path, packages=packages)
+    told = json.loads(said)
+    used, newest = told["version"], version == NEWEST
+    assert used == version or (newest and int(used.split(".")[0]) >= 2)
+    assert probe(Path(told["clip"])).frames == 30
+
+
+def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     """It offers image-to-image alone at an address of one's own, and wants a picture back: an animated one is."""
     client = InferenceClient(model=f"{service.url}/models/builtin")
     clip = client.image_to_image(
@@ -79,7 +90,7 @@ def test_hugging_face_s_client_as_it_is(service: Service) -> None:
     assert "num_frames" in str(refused.value)
 
 
-def test_hugging_face_s_image_to_video(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hugging_face_s_image_to_video(service: ChildService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client speaks this task's wire, but only to its own providers; its table is told of one's own address."""
     task: Any = HFInferenceBinaryInputTask("image-to-video")
     monkeypatch.setitem(providers.PROVIDERS["hf-inference"], "image-to-video", task)
@@ -90,7 +101,7 @@ def test_hugging_face_s_image_to_video(service: Service, tmp_path: Path, monkeyp
     assert (probe(clip).frames, probe(clip).codec) == (9, "h264")
 
 
-def test_a_browser_s_way_of_following(service: Service) -> None:
+def test_a_browser_s_way_of_following(service: ChildService) -> None:
     """As the standard of server-sent events has it: each new connection brings the last id, and 204 ends it."""
     form = {"prompt": "pan left", "num_inference_steps": "4"}
     with httpx.Client(base_url=service.url, timeout=60) as http:
@@ -116,7 +127,7 @@ def test_a_browser_s_way_of_following(service: Service) -> None:
     assert set(seen) <= {"video.queued", "video.in_progress", "video.completed"}
 
 
-def test_schemathesis_finds_nothing(service: Service, tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing(service: ChildService, tmp_path: Path) -> None:
     packages = python_package("schemathesis", NEWEST)
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SCRIPTS / "schemathesis.toml"), "run"]
     run(*command, f"{service.url}/openapi.json", packages=f"{packages}{os.pathsep}{SCRIPTS}", cwd=tmp_path)

@@ -140,7 +140,9 @@ def test_a_bad_row_is_named_and_the_others_are_read(tmp_path: Path, cells: dict[
 
 
 @pytest.mark.parametrize(
-    "cell", ["pan left, slowly | zoom in |", "pan left, slowly\nzoom in\n", '["pan left, slowly", "zoom in"]'], ids=ascii
+    "cell",
+    ["pan left, slowly | zoom in |", "pan left, slowly\nzoom in\n", '["pan left, slowly", "zoom in"]'],
+    ids=ascii,
 )
 def test_angles_and_accelerations_are_lists_in_either_sheet(tmp_path: Path, cell: str) -> None:
     cells = {"picture": "a.png", "angles": cell, "acceleration": "unipc, deepcache", "loop": "pingpong"}
