@@ -85,5 +85,5 @@ class VideoParameters(BaseModel):
 def as_text(name: str, value: Any) -> str:
     """A field's value as one field of a form, which `VideoParameters` reads as that value again."""
     if isinstance(value, list | tuple):
-        return json.dumps(value, ensure_ascii=False) if name == "angles" else ",".join(value)
+        return json.dumps(value, ensure_ascii=False) if name == "angles" else ",".join(map(str, value))
     return str(value)

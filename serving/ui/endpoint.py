@@ -19,7 +19,7 @@ from serving.ui.uploads import uploaded
 from serving.ui.words import LANGUAGES
 
 NAME = "generate"
-GRADIO = ("/config", "/gradio_api")
+GRADIO = ("/config", "/gradio_api/")
 """Where Gradio's programs look, from the page's address on."""
 
 
@@ -43,12 +43,12 @@ class Endpoint:
         )
 
     async def generate(
-        self, picture: str | None, prompt: str, parameters: dict[str, Any] | None, request: gr.Request
+        self, picture: str | None, prompt: str, parameters: Any, request: gr.Request
     ) -> tuple[str, Video]:
         """A clip and its video object. `parameters` are any other fields of POST /v1/videos, by the same names."""
         api = self._api_of(request)
-        given = {name: as_text(name, value) for name, value in (parameters or {}).items() if value is not None}
         try:
+            given = form_of(parameters)
             kept = uploaded(picture)
             if kept is None:
                 raise ApiError("picture: is missing.", code="missing_image")
@@ -73,6 +73,22 @@ class Endpoint:
             raise ApiError("The clip is gone already.", code="video_expired")
         name = PurePosixPath(video["file"]).name
         return await asyncio.to_thread(save_bytes_to_cache, content, name, self._clip.GRADIO_CACHE)
+
+
+def form_of(parameters: Any) -> dict[str, str]:
+    """A submission's form fields, of a JSON object.
+
+    Raises:
+        ApiError: it is none.
+    """
+    if not isinstance(parameters or {}, dict):
+        raise ApiError("parameters: give an object.", code="invalid_request", param="parameters")
+    given = dict(parameters or {})
+    notes = given.pop("metadata", None) or {}
+    if not isinstance(notes, dict):
+        raise ApiError("metadata: give an object.", code="invalid_request", param="metadata")
+    given |= {f"metadata[{name}]": value for name, value in notes.items()}
+    return {name: as_text(name, value) for name, value in given.items() if value is not None}
 
 
 class AtThePage:

@@ -98,7 +98,7 @@ FIELDS = (
         "lines",
         lambda model: "",
         lines=2,
-        recall=lambda parameters, model: "\n".join(" ".join(angle.split()) for angle in parameters["angles"]),
+        recall=lambda parameters, model: "\n".join(" ".join(angle.split()) for angle in parameters.get("angles") or ()),
     ),
     _choice("loop", get_args(Loop)),
     Field(

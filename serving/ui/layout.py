@@ -148,7 +148,7 @@ def _control(field: Field, words: Words) -> Any:
     if field.kind == "range":
         slider = gr.Slider(0, 100, 0, step=field.step, **told)
         # No range holds 0: it stands there until the model's default does. What is legal, the service says.
-        slider.preprocess = lambda payload: payload or None  # type: ignore[method-assign]
+        slider.preprocess = lambda payload: payload or None  # type: ignore[method-assign,assignment,return-value]
         return slider
     if field.kind == "choice":
         return gr.Dropdown(**told)

@@ -343,6 +343,14 @@ def test_a_key_is_asked_for_and_opens_its_own_clips_alone(visit: Visit, service:
     # Nobody leaves pictures here without a key.
     upload = httpx.post(f"{page.url}gradio_api/upload", files={"files": b"x" * 100})
     assert upload.status_code == 401
+    # Programs send theirs as they do to the API.
+    bearer, gradio = {"authorization": f"Bearer {key}"}, f"{service.url}/ui/gradio_api"
+    for headers, words in ((None, "Send a key"), (bearer, "num_frames: 99 given")):
+        with PICTURE.open("rb") as picture:
+            (path,) = httpx.post(f"{gradio}/upload", files={"files": picture}, headers=bearer).json()
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "pan left", {"num_frames": 99}]
+        event = httpx.post(f"{gradio}/call/generate", json={"data": data}, headers=headers).json()["event_id"]
+        assert words in httpx.get(f"{gradio}/call/generate/{event}", headers=headers).text
     expect(page.locator("#gallery")).to_have_text("No clips yet.")
     ask(page)
     page.click("#generate")
