@@ -36,6 +36,7 @@ test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
 		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py
 
-# Clients that others wrote, in several versions, and Schemathesis; they are installed into .cache/clients.
+# Clients that others wrote, in several versions, Schemathesis, and every example of the documentation; what they need is
+# installed into .cache/clients.
 test-clients: install
 	$(BIN)/python -m pytest tests/clients

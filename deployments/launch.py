@@ -61,6 +61,9 @@ def serve(
         raise fail(error.message, code=error.code, param=None, as_json=as_json) from None
 
 
+app.command(name="demo")(demo.demo)
+
+
 class Service:
     """One start: a local Ray cluster, the application on it, and the end of both."""
 
@@ -193,5 +196,4 @@ def _release_jobs_of(start: str, settings: Settings) -> None:
 
 def main() -> None:
     """The `i2v` command with the verbs that need Ray beside those that do not."""
-    app.command(name="demo")(demo.demo)
     app()

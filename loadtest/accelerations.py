@@ -178,7 +178,7 @@ def make(pipeline: Pipeline, still: Image.Image, request: VideoRequest) -> Made:
     pipeline.encoders.clear()  # one clip after another of the same picture is not what is measured
     card.synchronize(pipeline.device)
     began = time.perf_counter()
-    denoised = pipeline._denoise(reading, request, lambda *_: None, lambda: False, PLANS[0])
+    denoised = pipeline._denoise(reading, request, lambda *_: None, lambda: False, PLANS[0], None)
     frames = pipeline._decode(denoised.latents, request, lambda: False)
     assert frames is not None
     spent = time.perf_counter() - began

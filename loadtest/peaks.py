@@ -121,7 +121,7 @@ class Watched(Pipeline):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", default=",".join(SHAPES), help="such as 512p/16 or 704x1280/9/unguided")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--model", default=RANDOM, help="a model setting; random weights by default")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("peaks.json"))

@@ -73,6 +73,8 @@ class Pipeline:
         device = torch.device(device)
         if device.type == "cpu":
             card.keep_freed_memory()
+        if device.type == "cuda":
+            card.grow_in_place()
         try:
             modules = load(weights, device, default_dtype(device) if dtype is None else dtype)
         except RuntimeError as error:

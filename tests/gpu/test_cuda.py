@@ -128,12 +128,14 @@ def test_running_out_of_memory_ends_one_job_and_the_next_works(small: Pipeline, 
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(CUDA)
     total = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(CUDA) + 2**28) / total, CUDA)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(CUDA) + 2**26) / total, CUDA)
     try:
         with pytest.raises(InsufficientGpuMemory, match="1024x1024 with 32 frames"):
             small.generate(picture, request(width=1024, height=1024, num_frames=32))
         assert torch.cuda.memory_allocated(CUDA) <= before + 2**20
-        assert np.array_equal(small.generate(picture, request()).frames, expected)
+        # It decodes fewer frames at once under the cap, which may turn a last bit.
+        after = small.generate(picture, request()).frames
+        assert np.abs(after.astype(int) - expected).max() <= 1
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, CUDA)
 

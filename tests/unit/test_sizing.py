@@ -45,5 +45,6 @@ def test_a_card_is_kept_for_a_while(sqlite_store: JobStore, new_job: Callable[..
     job = sqlite_store.insert(new_job(estimates={"small": 30.0}))
     assert sizes.wanted(0) == {"small": 1, "large": 0}
     sqlite_store.cancel(job.id)
-    assert sizes.wanted(99) == {"small": 1, "large": 0}
-    assert sizes.wanted(101) == {"small": 0, "large": 0}
+    assert sizes.wanted(1) == {"small": 1, "large": 0}
+    assert sizes.wanted(100) == {"small": 1, "large": 0}
+    assert sizes.wanted(102) == {"small": 0, "large": 0}
