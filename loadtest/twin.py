@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.scenarios import Fields, Request
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, ModelProfile
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.scheduling.capacity import Target
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape

@@ -60,6 +60,16 @@ def test_a_script_of_the_older_gradio_style(service: ChildService, tmp_path: Pat
     assert (probe(clip).frames, probe(clip).fps) == (8, 8)
 
 
+@pytest.mark.parametrize("version", ["1.14.0", NEWEST])
+def test_gradio_client(service: ChildService, tmp_path: Path, version: str) -> None:
+    packages = python_package("gradio_client", version)
+    said = run(sys.executable, SCRIPTS / "gradio_script.py", service.url, PICTURE, tmp_path, packages=packages)
+    told = json.loads(said)
+    used, newest = told["version"], version == NEWEST
+    assert used == version or (newest and int(used.split(".")[0]) >= 2)
+    assert probe(Path(told["clip"])).frames == 30
+
+
 def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     """It offers image-to-image alone at an address of one's own, and wants a picture back: an animated one is."""
     client = InferenceClient(model=f"{service.url}/models/builtin")

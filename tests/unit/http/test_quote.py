@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.jobs.worker import Worker
+from serving.parameters import VideoParameters
 from serving.presets import PUBLISHED
-from serving.request import VideoParameters
 
 QUOTE = f"{URL}/quote"
 LARGE = {"size": "1024x1024", "num_frames": "32"}
