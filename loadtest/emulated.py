@@ -28,6 +28,13 @@ class Pool:
 @contextmanager
 def service(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[str]:
     """The address of a service that can take work; `settings` are environment variables."""
+    with child(pools, speed, **settings) as started:
+        yield started.url
+
+
+@contextmanager
+def child(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[ChildService]:
+    """The same, with its processes and its folder."""
     rows = [{"name": p.card, "card": p.card, "min_replicas": p.least, "max_replicas": p.most} for p in pools]
     with tempfile.TemporaryDirectory(prefix="i2v-loadtest-") as folder:
         environment = {
@@ -39,7 +46,7 @@ def service(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[st
         started = ChildService(Path(folder), **environment | settings)
         try:
             started.start()
-            yield started.url
+            yield started
         finally:
             started.stop()
 

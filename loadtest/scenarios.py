@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import dropwhile, takewhile
 
-from loadtest.arrivals import Process, Rates, expected, hourly, moments
+from loadtest.arrivals import Process, Rates, expected, hourly, moments, steady
 
 Fields = Mapping[str, str | int | float]
 
@@ -61,6 +62,32 @@ class Scenario:
         """Its requests in order; the same seed gives the same ones."""
         streams = [_requests(stream, random.Random(f"{self.name} {n} {seed}")) for n, stream in enumerate(self.streams)]
         return heapq.merge(*streams, key=lambda request: request.at)
+
+
+def hastened(
+    requests: Iterable[Request], times: float = 1.0, seconds: float | None = None, begin: float = 0.0
+) -> Iterator[Request]:
+    """The same requests in a `times`-th of the time, deadlines too.
+
+    Args:
+        seconds: how long it lasts then; what is due later is left out.
+        begin: seconds of the scenario that are left out before.
+    """
+    later = dropwhile(lambda one: one.at < begin, requests)
+    for request in takewhile(lambda one: seconds is None or (one.at - begin) / times < seconds, later):
+        fields = request.fields
+        if "deadline" in fields:
+            fields = {**fields, "deadline": float(fields["deadline"]) / times}
+        yield replace(request, at=(request.at - begin) / times, fields=fields)
+
+
+def steady_mix(scenario: Scenario, rate: float, seconds: float) -> Scenario:
+    """The scenario's streams in their proportions, at `rate` requests a second of all together, as Poisson arrivals."""
+    streams = [
+        replace(stream, rates=steady(rate * expected(stream.rates) / scenario.requests, seconds), process="poisson")
+        for stream in scenario.streams
+    ]
+    return Scenario(scenario.name, f"{scenario.name} at {rate:.3g} requests a second", tuple(streams))
 
 
 def _requests(stream: Stream, chance: random.Random) -> Iterator[Request]:

@@ -37,9 +37,9 @@ class Cards:
 
 def arrivals(requests: Iterable[Request], profile: ModelProfile = I2VGEN_XL) -> Iterator[Arrival]:
     """Requests of square pictures."""
-    shapes: dict[int, Shape] = {}
+    shapes: dict[tuple[tuple[str, str | int | float], ...], Shape] = {}
     for request in requests:
-        key = id(request.fields)
+        key = tuple(request.fields.items())
         if key not in shapes:
             shapes[key] = shape_of(request.fields, profile)
         priority = str(request.fields.get("priority", "interactive"))

@@ -28,12 +28,14 @@ from serving.prompt_commands import prompts
 from serving.reproduce_commands import reproduce
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
+from serving.trace_commands import trace
 
 app = typer.Typer(no_args_is_help=True, help="Animate still pictures with I2VGen-XL.", rich_markup_mode=None)
 app.command()(batch)
 app.command()(reproduce)
 app.add_typer(keys, name="keys")
 app.add_typer(prompts, name="prompts")
+app.add_typer(trace, name="trace")
 MARKS = {Level.OK: "[green]ok  [/]", Level.WARN: "[yellow]warn[/]", Level.FAIL: "[red]fail[/]"}
 
 Picture = Annotated[Path, typer.Argument(help="The still: JPEG, PNG, WEBP, BMP or AVIF.", exists=True, dir_okay=False)]

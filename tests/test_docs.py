@@ -142,6 +142,7 @@ COMMANDS = [
     "doctor",
     "calibrate",
     "keys create",
+    "trace export",
     "serve",
     "demo",
 ]

@@ -37,7 +37,8 @@ class Guard:
         request.state.caller = caller
 
 
-def _asking(request: Request) -> Caller:
+async def _asking(request: Request) -> Caller:
+    # Async, although it awaits nothing: what is not goes to a thread and back.
     # Without a guard there is no caller, and no answer: a route that was forgotten shows nobody's videos.
     caller: Caller = request.state.caller
     return caller

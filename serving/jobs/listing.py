@@ -5,9 +5,11 @@ Every function takes no lock. Knows nothing of HTTP, Ray or video.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, func, or_, select
 
 from serving.errors import VideoNotFound
 from serving.jobs import line
@@ -17,15 +19,26 @@ from serving.jobs.tables import job_of, jobs, visible
 
 
 def get(connection: Connection, job_id: str) -> Job:
-    row = connection.execute(select(jobs).where(visible(job_id))).mappings().first()
-    if row is None:
-        raise VideoNotFound
-    return job_of(row)
+    return job_of(_row(connection, job_id))
 
 
 def follow(connection: Connection, job_id: str) -> tuple[Job, int | None]:
-    job = get(connection, job_id)
-    return job, queue_position(connection, job_id) if job.status is JobStatus.QUEUED else None
+    row = _row(connection, job_id)
+    job = job_of(row)
+    return job, _position(connection, row) if job.status is JobStatus.QUEUED else None
+
+
+def _row(connection: Connection, job_id: str) -> RowMapping:
+    row = connection.execute(_one_statement(), {"id": job_id}).mappings().first()
+    if row is None:
+        raise VideoNotFound
+    return row
+
+
+@functools.cache
+def _one_statement() -> Select[Any]:
+    """Made once: to make a statement, and the key that finds its text again, takes as long as to run it."""
+    return select(jobs).where(visible(bindparam("id")))
 
 
 def held_by(connection: Connection, worker_prefix: str) -> tuple[Job, ...]:
@@ -60,15 +73,26 @@ def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnEle
 
 def queue_position(connection: Connection, job_id: str) -> int | None:
     place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
-    mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).first()
-    if mine is None:
-        return None
-    queue = queue_of(mine.queue)
-    rivals = [name for name in line.waiting_queues(connection, mine.model) if queue_of(name).rivals(queue)]
+    mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).mappings().first()
+    return None if mine is None else _position(connection, mine)
+
+
+def _position(connection: Connection, mine: RowMapping) -> int:
+    """Of a waiting job, by its model, queue, rank and seq."""
+    queue = queue_of(mine["queue"])
+    rivals = [name for name in line.waiting_queues(connection, mine["model"]) if queue_of(name).rivals(queue)]
+    values = {"model": mine["model"], "rivals": rivals, "rank": mine["rank"], "seq": mine["seq"]}
+    return 1 + (connection.scalar(_before_statement(), values) or 0)
+
+
+@functools.cache
+def _before_statement() -> Select[Any]:
+    """How many stand before a place."""
+    rank, seq = bindparam("rank", type_=jobs.c.rank.type), bindparam("seq", type_=jobs.c.seq.type)
     before = and_(
         jobs.c.status == JobStatus.QUEUED,
-        jobs.c.model == mine.model,
-        jobs.c.queue.in_(rivals),
-        or_(jobs.c.rank < mine.rank, and_(jobs.c.rank == mine.rank, jobs.c.seq < mine.seq)),
+        jobs.c.model == bindparam("model"),
+        jobs.c.queue.in_(bindparam("rivals", expanding=True)),
+        or_(jobs.c.rank < rank, and_(jobs.c.rank == rank, jobs.c.seq < seq)),
     )
-    return 1 + (connection.scalar(select(func.count()).select_from(jobs).where(before)) or 0)
+    return select(func.count()).select_from(jobs).where(before)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -191,7 +192,7 @@ webhooks = Table(
 )
 
 
-def visible(job_id: str) -> ColumnElement[bool]:
+def visible(job_id: str | BindParameter[str]) -> ColumnElement[bool]:
     """True of the row of this job, unless it was deleted while a worker still holds it."""
     return and_(jobs.c.id == job_id, ~jobs.c.deleted)
 

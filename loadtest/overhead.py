@@ -1,0 +1,216 @@
+"""What the service costs beside its cards: reads and submissions, against a bare Serve handler in the same run.
+
+Both run side by side on this machine, one of them idle while the other is asked, and take turns. The service's only
+card is emulated and at work on a long job, so that what is read and submitted waits. Reads are as many as are answered
+on 16 connections; submissions are open-loop, of a JPEG of 512 px.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from PIL import Image
+from sqlalchemy import insert
+
+from deployments.child import ChildService
+from deployments.demo import PICTURE
+from loadtest import hammer
+from loadtest.arrivals import steady
+from loadtest.emulated import Pool, child
+from loadtest.measured import Spread, spread
+from loadtest.recording import record
+from loadtest.rows import REFUSED
+from loadtest.scenarios import EXTREME, Scenario, Stream
+from loadtest.server import Target
+from serving.client import Client
+from serving.jobs.job import NewJob, new_job_id
+from serving.jobs.store import open_store
+from serving.jobs.tables import jobs, row_of
+from serving.settings import Settings
+
+READ_SHARE, SUBMIT_P99_S, SUBMITS, LISTENERS, WAITING = 0.6, 0.060, 20.0, 200, 10_000
+SLOWED = 0.8
+"""Of a rate before, what counts as not slowed: rates vary by so much on a machine that does other things."""
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured while something else was so."""
+
+    name: str
+    reads: Sequence[float]
+    """Answers a second, of each turn."""
+    submit: Spread | None = None
+    refused: int = 0
+
+    @property
+    def read_rate(self) -> float:
+        return statistics.median(self.reads)
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """All of it."""
+
+    bare: Figures
+    rows: Sequence[Figures]
+    """Alone, with listeners, with many waiting: in this order."""
+
+    @property
+    def promises(self) -> list[tuple[str, bool]]:
+        alone, *others = self.rows
+        share = alone.read_rate / self.bare.read_rate
+        told = [(f"status reads at {READ_SHARE:.0%} of a bare handler's rate ({share:.0%})", share >= READ_SHARE)]
+        for row in self.rows:
+            assert row.submit is not None
+            kept = row.submit.p99 <= SUBMIT_P99_S and not row.refused
+            told.append(
+                (f"submits {row.name}: p99 within {SUBMIT_P99_S * 1000:.0f} ms ({row.submit.p99 * 1000:.0f})", kept)
+            )
+        for row in others:
+            share = row.read_rate / alone.read_rate
+            told.append((f"reads {row.name}: not slowed ({share:.0%} of alone)", share >= SLOWED))
+        return told
+
+
+def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told) -> Overhead:
+    """
+    Args:
+        turns: of reads, of each of the two.
+        turn_s: seconds of one.
+        submit_s: seconds of submissions at a time.
+    """
+    settings = {"I2V_MAX_WAITING_JOBS": str(3 * WAITING), "I2V_LOG_LEVEL": "WARNING"}
+    told("starting the service and the bare handler")
+    with child([Pool("rtx4090", 1, 1)], 1.0, **settings) as service, _bare() as bare, Client(service.url) as client:
+        client.submit(PICTURE, {"prompt": "pan left", **EXTREME})
+        waiting = client.submit(PICTURE, {"prompt": "pan left", **EXTREME})
+        path = f"/v1/videos/{waiting['id']}"
+        jpeg = folder / "512.jpg"
+        folder.mkdir(parents=True, exist_ok=True)
+        jpeg.write_bytes(_jpeg())
+        target = Target(service.url, jpeg)
+
+        def reads(name: str) -> Figures:
+            told(f"reads {name}")
+            return Figures(name, [asyncio.run(hammer.rate(service.url, path, turn_s)) for _ in range(turns)])
+
+        def submitted(figures: Figures) -> Figures:
+            told(f"submits {figures.name}")
+            return _submits(figures, target, submit_s, folder)
+
+        told("reads, the two in turns")
+        asyncio.run(hammer.rate(service.url, path, 1.0))
+        asyncio.run(hammer.rate(bare.url, "/", 1.0))
+        alone, plain = [], []
+        for _ in range(turns):
+            plain.append(asyncio.run(hammer.rate(bare.url, "/", turn_s)))
+            alone.append(asyncio.run(hammer.rate(service.url, path, turn_s)))
+        rows = [submitted(Figures("alone", alone))]
+        with _listening(service.url, path):
+            rows.append(submitted(reads(f"with {LISTENERS} listeners")))
+        _fill(service, waiting["id"])
+        time.sleep(3.0)  # until every process has looked at the line once
+        rows.append(submitted(reads(f"with {WAITING} waiting")))
+    return Overhead(Figures("bare Serve handler", plain), rows)
+
+
+@contextmanager
+def _bare() -> Iterator[ChildService]:
+    with tempfile.TemporaryDirectory(prefix="i2v-bare-") as folder:
+        started = ChildService(Path(folder))
+        try:
+            started.start(sys.executable, "-m", "loadtest.bare")
+            yield started
+        finally:
+            started.stop()
+
+
+@contextmanager
+def _listening(url: str, path: str) -> Iterator[None]:
+    """So many who follow the video, each on a connection of its own, read by a thread of their own."""
+    import threading
+
+    over = threading.Event()
+    ready = threading.Event()
+
+    async def listen(client: httpx.AsyncClient, opened: asyncio.Semaphore) -> None:
+        async with client.stream("GET", f"{path}/events") as response:
+            response.raise_for_status()
+            opened.release()
+            async for _ in response.aiter_raw():
+                pass
+
+    async def all_of_them() -> None:
+        opened = asyncio.Semaphore(0)
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits) as client:  # noqa: S113 - they wait
+            tasks = [asyncio.create_task(listen(client, opened)) for _ in range(LISTENERS)]
+            for _ in range(LISTENERS):
+                await asyncio.wait_for(opened.acquire(), 30)
+            ready.set()
+            while not over.is_set():
+                await asyncio.sleep(0.2)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(60):
+            raise TimeoutError(f"not all of {LISTENERS} listeners were heard")
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def _submits(figures: Figures, target: Target, seconds: float, folder: Path) -> Figures:
+    stream = Stream("submit", EXTREME, steady(SUBMITS, seconds), process="constant")
+    requests = Scenario("submits", "", (stream,)).draw()
+    about = {"scenario": f"submits {figures.name}"}
+    rows = record(folder / figures.name.replace(" ", "-"), target, requests, about, download=False, patience_s=1.0).rows
+    answered = [row.answered - row.at for row in rows if row.answered is not None]
+    return replace(figures, submit=spread(answered), refused=sum(row.outcome == REFUSED for row in rows))
+
+
+def _fill(service: ChildService, like: str) -> None:
+    """Many more jobs like one that waits, put into the service's database in one transaction."""
+    settings = Settings(data_dir=service.folder / "data")
+    with closing(open_store(settings.database)) as store:
+        job = store.get(like)
+        now = time.time()
+        rows = [
+            row_of(
+                NewJob(
+                    id=new_job_id(now + n * 1e-6),
+                    request=job.request,
+                    picture_key=job.picture_key,
+                    source_size=job.source_size,
+                    estimates=job.estimates,
+                    owner=job.owner,
+                ),
+                now + n * 1e-3,
+            )
+            for n in range(WAITING)
+        ]
+        store._database.write(lambda connection: connection.execute(insert(jobs), rows))
+
+
+def _jpeg() -> bytes:
+    file = io.BytesIO()
+    with Image.open(PICTURE) as picture:
+        picture.convert("RGB").resize((512, 512)).save(file, "JPEG", quality=90)
+    return file.getvalue()

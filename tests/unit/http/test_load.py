@@ -1,0 +1,209 @@
+"""Open-loop load against the whole HTTP application over a real server, with cards that finish at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hands import Api, finishing, listening, picture
+from typer.testing import CliRunner
+
+from loadtest import hammer
+from loadtest.__main__ import app
+from loadtest.knee import trial
+from loadtest.measured import measure
+from loadtest.openloop import Progress
+from loadtest.plan import promise
+from loadtest.recording import record
+from loadtest.rows import Recorded, read
+from loadtest.scenarios import Request, Scenario, Stream
+from loadtest.server import Target
+from loadtest.soak import Sample, growth, memory
+
+SMALL = {"resolution": "256p", "num_frames": 8, "num_inference_steps": 4}
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    path = tmp_path / "still.png"
+    path.write_bytes(picture())
+    return path
+
+
+def every(seconds: float, count: int, **fields: str | int | float) -> list[Request]:
+    return [Request(n * seconds, "small", "somebody", {**SMALL, **fields}) for n in range(count)]
+
+
+def test_every_request_is_written_down_with_its_phases(api: Api, still: Path, tmp_path: Path) -> None:
+    with listening(api) as url, finishing(api):
+        record(tmp_path / "run", Target(url, still), every(0.1, 6), {"scenario": "six"}, patience_s=30)
+    run = read(tmp_path / "run")
+    assert [row.outcome for row in run.rows] == ["completed"] * 6
+    for row in run.rows:
+        assert row.at == pytest.approx(0.1 * row.number)
+        assert row.at <= row.sent <= row.accepted <= row.began <= row.done <= row.downloaded  # type: ignore[operator]
+        assert row.bytes > 1000
+        # What the phases hold is the whole, apart from the answer's own way back.
+        assert sum(row.phases.values()) == pytest.approx(row.whole_s, abs=0.3) or row.card_s == 1.0
+    found = measure(run, [promise("p95=30s")])
+    assert found.counts == {"completed": 6, "failed": 0, "refused": 0, "unfinished": 0}
+    assert found.kept[0].kept
+    assert set(found.phases["small"]) == {"submit", "queue", "generation", "encode", "rest", "download", "whole"}
+
+
+def test_refusals_are_counted_by_reason_and_break_promises(api: Api, still: Path, tmp_path: Path) -> None:
+    """Five may wait here, no card takes any, and two requests are nonsense."""
+    asked = [*every(0.02, 7), *(Request(0.2, "odd", "", {"num_frames": 999}) for _ in range(2))]
+    with listening(api) as url:
+        run = record(tmp_path / "run", Target(url, still), asked, {"scenario": "full"}, patience_s=0.5)
+        assert api.count() == 0  # what was left unfinished is deleted
+    found = measure(run, [promise("p95=30s")])
+    assert found.counts == {"completed": 0, "failed": 0, "refused": 4, "unfinished": 5}
+    assert found.refusals == {"server_overloaded": 2, "invalid_parameter": 2}
+    assert (found.kept[0].asked, found.kept[0].good, found.kept[0].kept) == (9, 0, False)
+
+
+def test_a_peer_gets_the_standards_fields_alone(api: Api, still: Path, tmp_path: Path) -> None:
+    target = Target("", still, standard=True, extra={"seconds": "2", "size": "256x256"})
+    with listening(api) as url, finishing(api):
+        asked = [Request(0.0, "preview", "", {"preset": "preview", "priority": "batch"})]
+        run = record(tmp_path / "run", Target(url, still, (), True, target.extra), asked, {}, patience_s=30)
+    assert [row.outcome for row in run.rows] == ["completed"]
+    (job,) = api.store.list()[0]
+    assert (job.request.size, job.request.preset, job.request.priority) == ("256x256", None, "interactive")
+
+
+class Stalling(BaseHTTPRequestHandler):
+    """Answers at once, apart from a second in which it answers nobody."""
+
+    stall = (0.5, 1.5)
+    began = 0.0
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        now = time.monotonic() - self.began
+        if self.stall[0] <= now < self.stall[1]:
+            time.sleep(self.stall[1] - now)
+        self.answer(b'{"id": "video_1", "status": "completed"}')
+
+    def do_GET(self) -> None:
+        self.answer(b"clip")
+
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def stalling() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        Stalling.began = time.monotonic()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_stalls_does_not_get_fewer_requests_nor_better_figures(still: Path, tmp_path: Path) -> None:
+    with stalling() as url:
+        run = record(tmp_path / "run", Target(url, still), every(0.05, 40), {}, patience_s=10)
+    in_stall = [row for row in run.rows if 0.6 <= row.at <= 1.4]
+    assert len(in_stall) >= 16
+    # Who was due in the stall waited until its end, whoever was before.
+    for row in in_stall:
+        assert row.sent - row.at < 0.4
+        assert row.whole_s == pytest.approx(1.5 - row.at, abs=0.5)
+    phases = measure(run).phases["all"]
+    assert phases["whole"].p90 > 0.6
+    assert phases["whole"].count == 40
+
+
+def test_a_sender_that_sees_enough_stops_and_leaves_nothing(
+    make_api: Callable[..., Api], still: Path, tmp_path: Path
+) -> None:
+    api = make_api(max_waiting_jobs=1000)
+
+    def enough(progress: Progress) -> bool:
+        return progress.open >= 3
+
+    with listening(api) as url:
+        run = record(tmp_path / "run", Target(url, still), every(0.1, 100), {}, enough)
+        assert api.count() == 0
+    assert 3 <= len(run.rows) < 60
+
+
+def test_more_than_a_queue_takes_is_named_as_what_gave(api: Api, still: Path, tmp_path: Path) -> None:
+    calm = Scenario("calm", "", (Stream("small", SMALL, [(0.0, 1.0), (10.0, 1.0)]),))
+    with listening(api) as url:
+        tried = trial(tmp_path / "1", Target(url, still), calm, 30.0, 1.0, [promise("p95=2s")], lambda progress: False)
+    assert not tried.held
+    assert tried.limits[0].name == "refusals"
+    assert "server_overloaded" in tried.limits[0].detail
+
+
+def test_run_report_and_comparison(api: Api, still: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    with listening(api) as url, finishing(api):
+        for folder in folders:
+            common = ["run", "--url", url, "--scenario", "mix", "--times", "30", "--minutes", "0.02", "--no-download"]
+            small = ["--set", "size=256x256", "--set", "seconds=1", "--standard", "--picture", str(still)]
+            done = CliRunner().invoke(app, [*common, *small, "--slo", "p50=30s", "-o", str(folder)])
+            assert done.exit_code == 0, done.output
+    again = CliRunner().invoke(app, ["report", str(folders[0]), "--slo", "p99=0.001s"])
+    assert again.exit_code == 1
+    assert (folders[0] / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in (folders[0] / "report.html").read_text()
+    both = CliRunner().invoke(app, ["compare", *map(str, folders), "-o", str(tmp_path / "both")])
+    assert both.exit_code == 0, both.output
+    assert "A one" in both.stdout
+    assert "B two" in both.stdout
+    assert (tmp_path / "both" / "report.html").is_file()
+
+
+def test_locust_plays_the_same_scenario(api: Api) -> None:
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--users", "1"]
+    options = ["--scenario", "mix", "--times", "30", "--standard", "-t", "3s", "--stop-timeout", "1", "--only-summary"]
+    with listening(api) as url, finishing(api):
+        played = subprocess.run([*command, *options, "--host", url], capture_output=True, text=True, check=False)
+    told = played.stdout + played.stderr
+    assert re.search(r"^video +256p +\d+ +0\(0.00%\)", told, re.MULTILINE), told
+
+
+def test_reads_on_open_connections_are_counted_and_leave_memory_flat(api: Api) -> None:
+    """What `loadtest soak` does for hours, in short and within this process."""
+    path = f"/v1/videos/{api.submit(**SMALL)['id']}"
+    import psutil
+
+    samples: list[Sample] = []
+    with listening(api) as url:
+        asyncio.run(hammer.rate(url, path, 1.0, connections=4))
+        for moment in range(8):
+            assert asyncio.run(hammer.rate(url, path, 0.25, connections=4)) > 10
+            samples.append((moment + 0.5, memory([psutil.Process()])))
+        with pytest.raises(ValueError, match="not always answered with 200"):
+            asyncio.run(hammer.rate(url, "/v1/videos/video_0", 0.1, connections=1))
+    (grown,) = growth(samples, 8.0)
+    assert grown.flat, grown
+
+
+def test_no_run_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no requests"):
+        read(tmp_path)
+    with pytest.raises(ValueError, match="no request"):
+        measure(Recorded({}, ()))
