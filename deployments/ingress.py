@@ -15,9 +15,9 @@ from deployments.metrics import expose
 from deployments.wiring import Wiring
 from serving.errors import I2VError, ServerOverloaded, ServiceUnavailable
 from serving.http.app import create_app
+from serving.parameters import VideoParameters
 from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
-from serving.request import VideoParameters
 from serving.service import VideoService
 
 

@@ -9,9 +9,9 @@ from ray import serve
 
 from deployments.wiring import Wiring
 from serving.decoder import Decoders
+from serving.parameters import VideoParameters
 from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
-from serving.request import VideoParameters
 
 SLOTS = 4
 

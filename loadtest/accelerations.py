@@ -32,7 +32,8 @@ from loadtest.accelerations_report import Quality, Row, table_of
 from serving.engine import card, products
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.parameters import VideoParameters
+from serving.request import VideoRequest, resolve
 from serving.scheduling.accelerations import ACCELERATIONS, counted
 from serving.scheduling.cost import tflop
 from serving.scheduling.plans import PLANS

@@ -32,8 +32,9 @@ from rich.table import Table
 from serving.engine.contract import Clip
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
+from serving.parameters import VideoParameters
 from serving.presets import RANDOM
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 from serving.scheduling.plans import (
     DRIVER_GIB,
     PLANS,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.scenarios import Fields, Request
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, ModelProfile
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.scheduling.capacity import Target
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
@@ -62,7 +63,7 @@ def fleets(cards: Iterable[Cards], start_s: float = START_S) -> list[Fleet]:
     return rows
 
 
-def ours(target_wait_s: float = 60.0, hold_s: float = 120.0) -> Policy:
+def ours(target_wait_s: float = 60.0, hold_s: float = 60.0) -> Policy:
     """The service's policy, by its settings."""
     return ResolutionAware(Target(target_wait_s, 10 * target_wait_s), hold_s)
 

@@ -32,8 +32,9 @@ from serving.engine.contract import Clip
 from serving.engine.link import Door, Meeting
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
+from serving.parameters import VideoParameters
 from serving.presets import RANDOM
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 from serving.scheduling.plans import PLANS
 
 LOOPBACK = "127.0.0.1"

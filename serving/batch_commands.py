@@ -28,6 +28,7 @@ from serving.client import ApiError, api_key, default_server
 from serving.clip_options import Fields, asks_for_a_clip
 from serving.console import AsJson, err, fail, out
 from serving.errors import I2VError, InvalidParameter
+from serving.parameters import as_text
 
 MOST_SEEDS = 16
 MAX_SHOWN = 20
@@ -71,7 +72,7 @@ def batch(
     service is out of reach; 130: interrupted.
     """
     run = Run(output, skip_bad=skip_bad, price_per_hour=price_per_hour, in_flight=in_flight)
-    given = {name: str(value) for name, value in fields.items() if value is not None} | {"priority": priority}
+    given = {name: as_text(name, value) for name, value in fields.items() if value is not None} | {"priority": priority}
     exit_code = Exit.REFUSED
     try:
         if prompt is not None and not (template is None and category is None):

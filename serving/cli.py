@@ -23,9 +23,9 @@ from serving.errors import I2VError, InvalidParameter
 from serving.following import generate_at, progress_bar
 from serving.key_commands import keys
 from serving.overview import pools_table, videos_table
+from serving.parameters import VideoParameters
 from serving.prompt_commands import prompts
 from serving.reproduce_commands import reproduce
-from serving.request import VideoParameters
 from serving.scheduling.cost import Shape
 from serving.settings import load_settings
 from serving.trace_commands import trace

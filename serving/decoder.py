@@ -25,10 +25,10 @@ import psutil
 from serving import errors
 from serving.cautions import Caution
 from serving.errors import BadRequest, I2VError, InvalidImage, ServiceUnavailable, UnsupportedMedia
+from serving.parameters import VideoParameters
 from serving.picture_warnings import FIELD
 from serving.preprocessing import Prepared, prepare
 from serving.presets import ModelProfile
-from serving.request import VideoParameters
 
 logger = logging.getLogger(__name__)
 TAKEN = b"taken"

@@ -14,7 +14,7 @@ EDGE, BLUR = "edge", "blur"
 
 
 class Framing(Protocol):
-    """What of `request.VideoParameters` decides it."""
+    """What of `parameters.VideoParameters` decides it."""
 
     @property
     def size(self) -> str | None: ...

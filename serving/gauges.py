@@ -8,8 +8,8 @@ from typing import get_args
 
 from serving.jobs.store import JobStore
 from serving.metrics import CARDS, QUEUE_JOBS, QUEUE_SECONDS, Metrics
+from serving.parameters import Priority
 from serving.pools import ServedPool
-from serving.request import Priority
 
 
 def refresh(store: JobStore, pools: Sequence[ServedPool], metrics: Metrics) -> None:

@@ -18,12 +18,13 @@ from serving.encoding import encode
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.joining import generate_parts, read_parts
+from serving.parameters import VideoParameters
 from serving.preprocessing import prepare
 from serving.prompts.lint import lint
 from serving.prompts.tokens import tokenizer_of
 from serving.prompts.tuning import Hint, hints
 from serving.recipe import make_recipe
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 
 OnStage = Callable[[str, int, int], None]
 

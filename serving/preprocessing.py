@@ -28,10 +28,10 @@ from serving.errors import (
     UnsupportedImageFormat,
 )
 from serving.framing import background, frame_size
+from serving.parameters import VideoParameters
 from serving.picture import REDUCING_GAP, Picture, Size, turn_of, turned
 from serving.picture_warnings import ANALYSIS_SIDE, FIELD, cuts_subject, picture_warnings
 from serving.presets import ModelProfile
-from serving.request import VideoParameters
 from serving.subject import CENTER, best_window
 
 MIN_SIDE, MAX_SIDE = 64, 8192

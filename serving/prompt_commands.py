@@ -11,11 +11,12 @@ from rich.table import Table
 from serving.console import AsJson, fail, out, warn
 from serving.doctor import model_of
 from serving.errors import I2VError
+from serving.parameters import VideoParameters
 from serving.presets import ModelProfile, profile_for
 from serving.prompts.composing import templates_of, write
 from serving.prompts.lint import lint
 from serving.prompts.tokens import tokenizer_of
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.settings import load_settings
 
 prompts = typer.Typer(no_args_is_help=True, help="Templates, prompts from titles, and what a prompt lacks.")

@@ -35,8 +35,8 @@ class Rates:
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def count(self, caller: Caller) -> None:
-        """Count one request of the caller's.
+    def count(self, caller: Caller, kind: str) -> None:
+        """Count one request of the caller's; each kind has the key's rate to itself.
 
         Raises:
             RateLimited: it is one too many; it is not counted, and the next one is taken when the error says.
@@ -44,6 +44,6 @@ class Rates:
         if caller.rate is None:
             return
         item = parse_rate(caller.rate)
-        if not self._limiter.hit(item, caller.owner):
-            wait_s = max(0.0, self._limiter.get_window_stats(item, caller.owner).reset_time - time.time())
+        if not self._limiter.hit(item, caller.owner, kind):
+            wait_s = max(0.0, self._limiter.get_window_stats(item, caller.owner, kind).reset_time - time.time())
             raise RateLimited(f"{item} are allowed; try again in {wait_s:.1f} s.", retry_after_s=wait_s)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from serving.errors import I2VError
 from serving.jobs.job import Job
 from serving.jobs.submissions import Repetition, SubmissionStore
-from serving.request import VideoParameters
+from serving.parameters import VideoParameters
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from serving.comparing import CODEC_DB, FrameDifference, Verdict, compare_frames
 from serving.console import AsJson, err, fail, out
 from serving.errors import I2VError, InvalidParameter, VideoExpired, VideoNotFound
 from serving.following import generate_at, obtain, progress_bar
-from serving.request import VideoParameters
+from serving.parameters import VideoParameters
 
 
 class Exit(IntEnum):
@@ -133,9 +133,7 @@ def compared(
 def _made_at(client: Client, recipe: dict[str, Any], picture: Path | None, path: Path) -> dict[str, Any]:
     """The recipe of the clip that a service made at `path`."""
     if picture is not None:
-        fields = fields_of(recipe)
-        accelerations = ",".join(fields.pop("acceleration", []))
-        made = generate_at(client, picture, fields | {"acceleration": accelerations or None}, path)
+        made = generate_at(client, picture, fields_of(recipe), path)
     else:
         made = obtain(client, _again(client, recipe), path)
     found: dict[str, Any] = made["recipe"]

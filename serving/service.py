@@ -33,6 +33,7 @@ from serving.jobs.store import JobStore
 from serving.jobs.submissions import Repetition
 from serving.keyring import Caller, KeyRing
 from serving.metrics import CANCELS, SUBMISSIONS, UNMEASURED, Metrics
+from serving.parameters import VideoParameters
 from serving.picture_warnings import FIELD
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -43,7 +44,7 @@ from serving.prompts.tokens import tokenizer_of
 from serving.publishing import files_of
 from serving.quoting import Quote, Quoter
 from serving.repetition import fingerprint_of, once
-from serving.request import VideoParameters, VideoRequest, choices, resolve, reworded
+from serving.request import VideoRequest, choices, resolve, reworded
 from serving.roster import Roster, roster
 from serving.scheduling.placement import Placement, Pool, place
 from serving.settings import Settings

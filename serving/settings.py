@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     target_wait_s: float = Field(60.0, gt=0, description="Pools are sized to do what waits within this, seconds.")
-    scale_down_after_s: float = Field(120.0, ge=0, description="How long a card that is not needed is kept, seconds.")
+    scale_down_after_s: float = Field(60.0, ge=0, description="How long a card that is not needed is kept, seconds.")
     emulation_speed: float = Field(
         1.0, gt=0, description="How much faster than real ones emulated cards are; for load tests alone."
     )

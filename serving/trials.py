@@ -16,8 +16,9 @@ from PIL import Image
 from serving.engine.contract import Clip
 from serving.engine.pipeline import Pipeline
 from serving.errors import InsufficientGpuMemory
+from serving.parameters import VideoParameters
 from serving.presets import ModelProfile, target_size
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.scheduling.calibration import MEASURED_NOISE, Calibration, Observation, calibrated
 from serving.scheduling.cards import CardClass, recognise
 from serving.scheduling.cost import Shape, speed_of, stage_seconds

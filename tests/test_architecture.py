@@ -23,6 +23,7 @@ ORDER = [
     "limits",
     "framing",
     "montage",
+    "parameters",
     "request",
     "prompts",
     "subject",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.batch.sheet import CATEGORY, PICTURE, PROMPT, TEMPLATE, TITLE, Problem, Row
+from serving.batch.records import CATEGORY, PICTURE, PROMPT, TEMPLATE, TITLE
+from serving.batch.sheet import Problem, Row
 from serving.batch.wire import Wire
 from serving.client import LOST, REFUSED, ApiError
 from serving.errors import I2VError, InvalidApiKey

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.batch.sheet import Problem, Row
 from serving.errors import InvalidParameter
-from serving.request import MAX_SEED
+from serving.parameters import MAX_SEED
 
 SEED_BITS = 32
 """Of a seed that nobody gave: safe in JavaScript."""

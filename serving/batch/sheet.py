@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving.batch.records import CATEGORY, FIELDS, NAME, NOTE, PICTURE, PROMPT, SKU, TEMPLATE, TITLE, records
 from serving.errors import I2VError, InvalidParameter
+from serving.parameters import as_text
 from serving.prompts.composing import laid_over
-from serving.request import VideoParameters
 
-PICTURE, NAME, SKU = "picture", "name", "sku"
-PROMPT, TEMPLATE, TITLE, CATEGORY = "prompt", "template", "title", "category"
-NOTE = "meta."
-"""Begins the columns that come back with the video: "meta.shelf" is `metadata[shelf]`."""
-FIELDS = frozenset(VideoParameters.model_fields) - {PROMPT, "metadata"}
-COLUMNS = frozenset({PICTURE, NAME, SKU, PROMPT, TEMPLATE, TITLE, CATEGORY}) | FIELDS
-SHEETS = (".csv", ".jsonl")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".avif")
+ANGLES = "angles"
+LISTS = ("acceleration", ANGLES)
+"""Fields of several values: a list in JSON; in a cell accelerations with commas, angles with "|" or lines between."""
 MAX_NAME_CHARACTERS = 60
 
 Fields = Mapping[str, str]
@@ -81,7 +75,7 @@ def read_rows(source: Path, defaults: Defaults) -> tuple[list[Row], list[Problem
     rows: list[Row] = []
     problems: list[Problem] = []
     taken: dict[str, int] = {}
-    for number, read in _records(source):
+    for number, read in records(source):
         try:
             row = _row(number, read(), source if source.is_dir() else source.parent, defaults)
             before = taken.setdefault(row.name.casefold(), number)
@@ -107,108 +101,6 @@ def file_name(name: str) -> str:
         allowed = f"1 to {MAX_NAME_CHARACTERS} letters, digits, '_', '.' and '-'"
         raise InvalidParameter(f"{NAME}: {name[:100]!r} given; allowed: {allowed}.", param=NAME)
     return plain
-
-
-_Read = Callable[[], dict[str, Any]]
-_Records = Iterator[tuple[int, _Read]]
-
-
-def _records(source: Path) -> _Records:
-    """Each row's number, and what gives its cells or raises InvalidParameter."""
-    suffix = source.suffix.lower()
-    try:
-        if source.is_dir():
-            yield from _from_folder(source)
-        elif suffix == ".csv":
-            yield from _from_csv(source.read_text("utf-8-sig"))
-        elif suffix == ".jsonl":
-            yield from _from_jsonl(source.read_text("utf-8-sig"))
-        else:
-            raise InvalidParameter(f"{source}: give a folder, or a sheet ({', '.join(SHEETS)}).", param="source")
-    except UnicodeDecodeError:
-        raise InvalidParameter(f"{source}: is not UTF-8; save it as such.", param="source") from None
-    except (OSError, csv.Error) as error:
-        raise InvalidParameter(f"{source}: cannot be read: {error}.", param="source") from None
-
-
-def _from_folder(folder: Path) -> _Records:
-    """One row a picture; a text file of its name holds its prompt, and its name's words are its title."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file())
-    stems = [path.stem for path in found]
-    for number, path in enumerate(found, 1):
-        beside = path.with_suffix(".txt")
-        cells = {
-            PICTURE: path.name,
-            NAME: path.stem if stems.count(path.stem) == 1 else path.name,
-            PROMPT: beside.read_text("utf-8-sig").strip() if beside.is_file() else None,
-            TITLE: re.sub(r"[\W_]+", " ", path.stem),
-        }
-        yield number, lambda cells=cells: cells  # type: ignore[misc]
-
-
-def _from_csv(text: str) -> _Records:
-    head = text.partition("\n")[0]
-    # Spreadsheets of many countries write ";" where the comma is their decimal point.
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header = [cell.strip() for cell in next(reader, [])]
-    while header and not header[-1]:
-        header.pop()
-    _check_columns(header, "source")
-    for number, cells in enumerate(reader, 2):
-        if any(cell.strip() for cell in cells):
-            yield number, lambda cells=cells: _named(header, cells)  # type: ignore[misc]
-
-
-def _named(header: list[str], cells: list[str]) -> dict[str, Any]:
-    if any(cell.strip() for cell in cells[len(header) :]):
-        raise InvalidParameter(f"There are {len(cells)} cells under {len(header)} columns; quote those with commas.")
-    return dict(zip(header, cells, strict=False))
-
-
-def _from_jsonl(text: str) -> _Records:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, lambda line=line: _parsed(line)  # type: ignore[misc]
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        cells = json.loads(line, object_pairs_hook=_pairs)
-    except (ValueError, RecursionError) as error:
-        raise InvalidParameter(f"The line is not JSON: {error}.") from None
-    if not isinstance(cells, dict):
-        raise InvalidParameter("The line is not a JSON object.")
-    notes = cells.pop("metadata", None) or {}
-    if not isinstance(notes, dict):
-        raise InvalidParameter("metadata: give an object.", param="metadata")
-    cells |= {f"{NOTE}{name}": value for name, value in notes.items()}
-    _check_columns(list(cells), None)
-    return cells
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _check_unique([name for name, _ in pairs])
-    return dict(pairs)
-
-
-def _check_columns(names: list[str], param: str | None) -> None:
-    _check_unique(names)
-    for name in names:
-        if name not in COLUMNS and not (name.startswith(NOTE) and len(name) > len(NOTE)):
-            known = ", ".join(sorted(COLUMNS))
-            raise InvalidParameter(
-                f"{name[:100]}: unknown column; known are {known}, and {NOTE}NAME for notes of your own.",
-                param=param or name[:100],
-            )
-
-
-def _check_unique(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InvalidParameter(f"{name[:100]}: given twice.", param=name[:100])
-        seen.add(name)
 
 
 def _row(number: int, cells: Mapping[str, Any], base: Path, defaults: Defaults) -> Row:
@@ -262,12 +154,19 @@ def _wording(given: Mapping[str, str], defaults: Defaults) -> tuple[str | None, 
 
 def _text(name: str, value: object) -> str | None:
     """A cell as a form's field; None where there is nothing in it."""
-    if value is None or isinstance(value, str):
-        return value.strip() if value else None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        return as_text(name, _lines(text)) if name == ANGLES and text and not text.startswith("[") else text or None
     if isinstance(value, bool) or not isinstance(value, int | float | list):
         raise InvalidParameter(f"{name[:100]}: {json.dumps(value)[:100]} given; give text or a number.", param=name)
     if isinstance(value, list):
-        if name != "acceleration" or not all(isinstance(item, str) for item in value):
+        if name not in LISTS or not all(isinstance(item, str) for item in value):
             raise InvalidParameter(f"{name[:100]}: a list given; give one value.", param=name)
-        return ",".join(value)
+        return as_text(name, value) if value else None
     return str(value)
+
+
+def _lines(text: str) -> list[str]:
+    return [line for part in re.split(r"[|\n]", text) if (line := part.strip())]

@@ -27,7 +27,8 @@ from serving.engine.residence import Residence
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, Weights, default_dtype, load
 from serving.errors import DoesNotFit, InsufficientGpuMemory
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.parameters import VideoParameters
+from serving.request import VideoRequest, resolve
 from serving.scheduling.accelerations import lacking, steps
 from serving.scheduling.plans import PLANS, MemoryPlan, decode_chunk, largest_fitting, needed_gib, smaller_plans
 

@@ -10,6 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from serving.keyring import Caller, KeyRing
 from serving.rates import Rates
 
+QUOTES = "/v1/videos/quote"
+"""Counted apart: who asks what it would cost must not be kept from submitting it."""
 _Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
     Security(HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")),
@@ -31,7 +33,7 @@ class Guard:
             RateLimited: the key has made as many requests as it may.
         """
         caller = await self._keyring.caller(None if bearer is None else bearer.credentials)
-        self._rates.count(caller)
+        self._rates.count(caller, "quotes" if request.url.path == QUOTES else "requests")
         request.state.caller = caller
 
 

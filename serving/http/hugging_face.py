@@ -12,8 +12,8 @@ from serving.http.content import content_response
 from serving.http.references import from_base64, picture_of
 from serving.http.submission import content_kind, json_object, read_body, video_parameters
 from serving.http.waiting import finished_video
+from serving.parameters import VideoParameters
 from serving.remote_picture import Fetch
-from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import Settings
 

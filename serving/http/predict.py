@@ -14,8 +14,8 @@ from serving.http.objects import Video, video
 from serving.http.references import picture_of
 from serving.http.submission import content_kind, json_object, read_body, video_parameters
 from serving.http.waiting import finished_video
+from serving.parameters import VideoParameters
 from serving.remote_picture import FIELD, Fetch
-from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import Settings
 

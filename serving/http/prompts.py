@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from serving.cautions import Caution
+from serving.parameters import VideoParameters
 from serving.prompts.composing import templates_of, write
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.service import VideoService
 
 Category = Annotated[str | None, Query(description="Such as food, or another word for it, such as drinks.")]

@@ -25,9 +25,9 @@ from serving.errors import (
     UnsupportedContentType,
 )
 from serving.http.references import picture_of
+from serving.parameters import METADATA_ENTRIES, VideoParameters
 from serving.remote_picture import FIELD as PICTURE
 from serving.remote_picture import Fetch
-from serving.request import METADATA_ENTRIES, VideoParameters
 
 LISTS = {"acceleration[]": "acceleration", "angles[]": "angles"}
 """Fields that may be lists: in a multipart body clients such as OpenAI's send NAME[] for each of their items."""

@@ -15,9 +15,9 @@ from serving.http.repetition import repetition_of
 from serving.http.submission import read_parameters, read_prompt, read_submission
 from serving.jobs.job import Job
 from serving.limits import MAX_PROMPT_CHARACTERS
+from serving.parameters import VideoParameters
 from serving.remote_picture import FIELD as PICTURE
 from serving.remote_picture import Fetch
-from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import Settings
 

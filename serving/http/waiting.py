@@ -9,7 +9,7 @@ from fastapi import Request
 from serving.errors import I2VError, RequestTimedOut, ServerFault, VideoFailed
 from serving.jobs.job import Job, JobStatus
 from serving.keyring import Caller
-from serving.request import VideoParameters
+from serving.parameters import VideoParameters
 from serving.service import VideoService
 
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from serving.cautions import Caution
-from serving.request import Priority, VideoRequest
+from serving.parameters import Priority
+from serving.request import VideoRequest
 
 Stage = Literal["starting", "conditioning", "denoising", "decoding", "encoding"]
 

@@ -42,7 +42,7 @@ from serving.jobs.standing import Standing
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
-from serving.request import Priority
+from serving.parameters import Priority
 from serving.scheduling.calibration import Calibration
 
 MAX_ATTEMPTS = 3

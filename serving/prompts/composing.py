@@ -39,6 +39,8 @@ _EXCLUDES = {
     "aspect_ratio": ("size",),
     "seconds": ("num_frames",),
     "num_frames": ("seconds",),
+    "segments": ("angles",),
+    "angles": ("segments",),
     "preset": ("resolution", "num_frames", "num_inference_steps", "fps"),
 }
 
@@ -75,7 +77,7 @@ def laid_over(usual: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     """A submission's fields by the API's names: of `usual`, and of `own`, as in a sheet's row, which win; no None.
 
     A `preset` of its own takes the place of all that presets decide, `size` that of `resolution` and `aspect_ratio`,
-    `seconds` that of `num_frames`, and the other way round.
+    `seconds` that of `num_frames`, `segments` that of `angles`, and the other way round.
     """
     given = {name: value for name, value in own.items() if value is not None}
     dropped = {other for name in given for other in _EXCLUDES.get(name, ())}

@@ -16,7 +16,7 @@ DRIVER_GIB = 0.7
 """What the driver and the kernels' code keep of a card, outside of the allocator."""
 MARGIN = 1.08
 """Predicted for each byte of a stage's tensors: their sizes are rounded up, and libraries take workspaces."""
-FIXED_GIB = 0.05
+FIXED_GIB = 0.1
 """Predicted for each stage whatever the clip: what all steps share, and what the libraries keep."""
 DECODED_AT_ONCE = 1
 """Frames the VAE decodes at once where memory is short."""

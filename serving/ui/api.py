@@ -45,6 +45,10 @@ class Api:
     async def submit(self, picture: Path, fields: Mapping[str, Any]) -> Video:
         return await self._send("/v1/videos", picture, fields)
 
+    async def remix(self, video_id: str, prompt: str) -> Video:
+        """The same picture and parameters with another prompt."""
+        return dict(await self._answer("POST", f"/v1/videos/{_part(video_id)}/remix", json={"prompt": prompt}))
+
     async def video(self, video_id: str) -> Video:
         return dict(await self._answer("GET", f"/v1/videos/{_part(video_id)}"))
 

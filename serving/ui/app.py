@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import gradio as gr
@@ -17,8 +16,10 @@ from starlette.types import ASGIApp
 from serving.client import ApiError
 from serving.ui.api import TIMEOUT, Api
 from serving.ui.document import InLanguage
-from serving.ui.gate import Gate
-from serving.ui.page import KEY, Page
+from serving.ui.endpoint import AtThePage
+from serving.ui.gate import KEY, Gate, Visit, key_of
+from serving.ui.page import Page
+from serving.ui.quotes import Quotes
 from serving.ui.words import LANGUAGES, Words, preferred
 
 STYLE = Path(__file__).parent / "page.css"
@@ -49,8 +50,8 @@ def create_page(api_url: str, folder: Path, *, max_upload_bytes: int) -> ASGIApp
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     http = httpx.AsyncClient(base_url=api_url, timeout=TIMEOUT, limits=httpx.Limits(max_connections=None))
 
-    def api_of(cookies: Mapping[str, str]) -> Api:
-        return Api(http, cookies.get(KEY))
+    def api_of(visit: Visit) -> Api:
+        return Api(http, key_of(visit))
 
     app = FastAPI(openapi_url=None)
 
@@ -82,16 +83,17 @@ def create_page(api_url: str, folder: Path, *, max_upload_bytes: int) -> ASGIApp
     async def clip(request: Request, video_id: str, variant: str = "video") -> Response:
         asked = {name: request.headers[name] for name in ASKED if name in request.headers}
         try:
-            found = await api_of(request.cookies).content(video_id, variant, asked)
+            found = await api_of(request).content(video_id, variant, asked)
         except ApiError as error:
             return JSONResponse({"error": {"message": str(error), "code": error.code}}, 502)
         told = {name: found.headers[name] for name in TOLD if name in found.headers}
         return StreamingResponse(found.aiter_raw(), found.status_code, told, background=BackgroundTask(found.aclose))
 
+    quotes = Quotes()
     for language in LANGUAGES:
         gr.mount_gradio_app(
             app,
-            Page(Words(language), api_of).blocks(),
+            Page(Words(language), api_of, quotes).blocks(),
             path=f"/{language}",
             footer_links=[],
             run_history=False,
@@ -104,7 +106,7 @@ def create_page(api_url: str, folder: Path, *, max_upload_bytes: int) -> ASGIApp
             theme=_theme(),
             css=STYLE.read_text(),
         )
-    return Gate(InLanguage(app), api_of)
+    return Gate(AtThePage(InLanguage(app)), api_of)
 
 
 def _theme() -> gr.themes.Base:

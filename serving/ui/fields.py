@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from serving.framing import EDGE
-from serving.request import Fit, Focus, Format, Priority
+from serving.montage import MAX_SEGMENTS, Loop
+from serving.parameters import Fit, Focus, Format, Priority, as_text
 
 Model = Mapping[str, Any]
 """The `parameters` of one row of GET /v1/models."""
-Kind = Literal["range", "choice", "choices", "text"]
+Kind = Literal["range", "choice", "choices", "text", "lines"]
+"""Lines are a list of texts."""
 AS_PICTURE = ""
 ASPECTS = {AS_PICTURE: 0.0, "16:9": 16 / 9, "4:3": 4 / 3, "1:1": 1.0, "3:4": 3 / 4, "9:16": 9 / 16}
 
@@ -29,13 +31,19 @@ class Field:
     options: Callable[[Model], Sequence[str]] = lambda model: ()
     """Of a choice."""
     step: float = 1
-    """Of a range, whose bounds the model has under the field's name."""
+    """Of a range."""
+    most: float | None = None
+    """Of a range from 1; where None, the model has its bounds under the field's name."""
     lines: int = 1
-    """Of a text."""
+    """Shown of a text."""
     offered: Callable[[Model], bool] = lambda model: True
     """Whether the model takes it at all."""
     recall: Callable[[Mapping[str, Any], Model], Any] | None = None
     """Its value in the `parameters` of a video; by default what stands there under its name."""
+
+    def bounds(self, model: Model) -> tuple[float, float]:
+        """Of a range."""
+        return (model[self.name]["low"], model[self.name]["high"]) if self.most is None else (1, self.most)
 
     def recalled(self, parameters: Mapping[str, Any], model: Model) -> Any:
         value = parameters.get(self.name) if self.recall is None else self.recall(parameters, model)
@@ -84,6 +92,15 @@ FIELDS = (
         lines=2,
         offered=lambda model: model["negative_prompt"] is not None,
     ),
+    Field("segments", "range", lambda model: 1, most=MAX_SEGMENTS),
+    Field(
+        "angles",
+        "lines",
+        lambda model: "",
+        lines=2,
+        recall=lambda parameters, model: "\n".join(" ".join(angle.split()) for angle in parameters.get("angles") or ()),
+    ),
+    _choice("loop", get_args(Loop)),
     Field(
         "acceleration",
         "choices",
@@ -111,8 +128,10 @@ def asked(values: Mapping[str, Any], model: Model, preset: Mapping[str, Any] | N
     named = {}
     for field in FIELDS:
         value = values.get(field.name)
+        if field.kind == "lines":
+            value = [line for line in map(str.strip, (value or "").splitlines()) if line] or before[field.name]
         if field.offered(model) and value is not None and value != before[field.name]:
-            named[field.name] = ",".join(value) if field.kind == "choices" else value
+            named[field.name] = as_text(field.name, value) if isinstance(value, list) else value
     return named
 
 

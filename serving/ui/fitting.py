@@ -43,9 +43,9 @@ class Fitting:
     def _field(self, field: Field, model: Model, value: Any) -> Any:
         offered = field.offered(model)
         if field.kind == "range":
-            bounds = model[field.name]
-            return gr.update(minimum=bounds["low"], maximum=bounds["high"], value=value, visible=offered)
-        if field.kind == "text":
+            low, high = field.bounds(model)
+            return gr.update(minimum=low, maximum=high, value=value, visible=offered)
+        if field.kind in ("text", "lines"):
             return gr.update(value=value, visible=offered)
         choices = [(self._words.of(field.name, name or "own"), name) for name in field.options(model)]
         return gr.update(choices=choices, value=value, visible=offered)

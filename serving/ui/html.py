@@ -13,11 +13,13 @@ from serving.client import ApiError, Quote, Video
 from serving.ui.words import Words
 
 ACT, VIDEO_ID = "data-act", "data-id"
-"""The attributes of a button that say what it does, and to which video; `CLICKS` hands them on."""
+"""The attributes of a button that say what it does, and to which video; `CLICKS` hands them on, with the text that was
+written beside it."""
 CLICKS = """
 element.addEventListener('click', (event) => {
     const button = event.target.closest('[data-act]');
-    if (button) trigger('click', {act: button.dataset.act, id: button.dataset.id});
+    const text = button?.parentElement.querySelector('textarea')?.value;
+    if (button) trigger('click', {act: button.dataset.act, id: button.dataset.id, text});
 });
 """
 TOLD_ELSEWHERE = ("width", "height", "seed", "deadline_s")
@@ -71,8 +73,8 @@ def gallery(videos: Sequence[Video], words: Words, *, more: bool = False) -> str
 
 def warnings(cautions: Sequence[Mapping[str, Any]], words: Words) -> str:
     rows = "".join(
-        f"<li><b>{escape(words.of('warning', row['code']))}.</b> {escape(row['message'])} "
-        f"{escape(row['suggestion'] or '')}</li>"
+        f"<li><b>{escape(words.of('warning', row['code']))}</b> · "
+        f"{_told(row['code'], ' '.join(filter(None, (row['message'], row['suggestion']))), words)}</li>"
         for row in cautions
         if row["code"] != "picture_not_seen"
     )
@@ -82,7 +84,7 @@ def warnings(cautions: Sequence[Mapping[str, Any]], words: Words) -> str:
 def quote(found: Quote, takes: int, words: Words, *, seen: bool = True) -> str:
     """What it would cost, and when it would be done; `seen`: whether it was asked with the picture."""
     if found["refusal"] is not None:
-        return note(found["refusal"]["message"])
+        return note(_told(found["refusal"]["code"], found["refusal"]["message"], words))
     finish = words.time(found["finishes_in_s"])
     parts = [
         words("quote_clip", size=found["size"], frames=found["num_frames"], seconds=found["seconds"]),
@@ -99,16 +101,34 @@ def quote(found: Quote, takes: int, words: Words, *, seen: bool = True) -> str:
 def refusal(error: ApiError, words: Words) -> str:
     """An error of the service, under the name its field has on the page."""
     if error.code == "connection_lost":
-        return note(words("unreachable"))
+        return note(escape(words("unreachable")))
     if error.code == "invalid_api_key":
-        return note(words("key_refused"))
-    return note(str(error), words.label(error.param) if error.param else None)
+        return note(escape(words("key_refused")))
+    return note(_told(error.code, str(error), words), words.label(error.param) if error.param else None)
 
 
-def note(text: str, about: str | None = None) -> str:
-    """Something that is wrong; read out at once."""
+def missing(field: str, words: Words) -> str:
+    """A field that was left empty."""
+    return note(escape(words(f"{field}_missing")), words(field))
+
+
+def resting(words: Words) -> str:
+    """In place of a quote, where the key has asked too often."""
+    return f'<p class="note quiet">{words("quote_rests")}</p>'
+
+
+def note(told: str, about: str | None = None) -> str:
+    """Something that is wrong, as HTML; read out at once."""
     field = "" if about is None else f"<b>{escape(about)}</b> · "
-    return f'<div class="note error" role="alert">{field}{escape(text)}</div>'
+    return f'<div class="note error" role="alert">{field}{told}</div>'
+
+
+def _told(code: str, english: str, words: Words) -> str:
+    """What the service says: in the page's language by its code, with its own English beneath; else that alone."""
+    meant = words.told(code)
+    if meant is None:
+        return escape(english)
+    return f'{escape(meant)} <small class="detail" lang="en">{escape(english)}</small>'
 
 
 def _player(video: Video, words: Words) -> str:
@@ -128,8 +148,15 @@ def _player(video: Video, words: Words) -> str:
     use = f'<button class="act" {ACT}="use" {VIDEO_ID}="{escape(video["id"])}">{words("use")}</button>'
     return (
         f'{clip}<p class="prompt">{prompt}</p><p class="row"><span class="seed">{seed}</span>{download}{use}</p>'
-        f"{_saved(video, words)}{_echo(video, words)}{_hints(video, words)}"
+        f"{_again(video, words)}{_saved(video, words)}{_echo(video, words)}{_hints(video, words)}"
     )
+
+
+def _again(video: Video, words: Words) -> str:
+    """The way to the same picture and parameters with another prompt, folded."""
+    entry = f'<textarea rows="3" aria-label="{words("prompt")}">{escape(video["prompt"])}</textarea>'
+    press = f'<button class="act" {ACT}="remix" {VIDEO_ID}="{escape(video["id"])}">{words("remix_press")}</button>'
+    return f'<details class="again"><summary>{words("remix")}</summary>{entry}{press}</details>'
 
 
 def _download(source: str, words: Words) -> str:
@@ -147,7 +174,7 @@ def _echo(video: Video, words: Words) -> str:
     told = {words("size"): video["size"], words("length"): words("seconds", seconds=video["seconds"])}
     for name, value in video["parameters"].items():
         if name not in TOLD_ELSEWHERE and value not in (None, "", []):
-            told[words.label(name)] = ", ".join(value) if isinstance(value, list) else words.of(name, str(value))
+            told[words.label(name)] = "; ".join(value) if isinstance(value, list) else words.of(name, str(value))
     told[words("seed")] = video["parameters"]["seed"]
     told[words("model")] = video["model"]
     if video["recipe"] is not None:
@@ -162,7 +189,8 @@ def _echo(video: Video, words: Words) -> str:
 
 def _hints(video: Video, words: Words) -> str:
     rows = "".join(
-        f"<p class='quiet'>{escape(words.of('hint', hint['symptom']))} {escape(hint['message'])}</p>"
+        f"<p class='quiet'>{escape(words.of('hint', hint['symptom']))} "
+        f"{_told(hint['symptom'], hint['message'], words)}</p>"
         for hint in video["hints"]
     )
     return f"<details><summary>{words('hints')}</summary>{rows}</details>" if rows else ""
@@ -170,10 +198,11 @@ def _hints(video: Video, words: Words) -> str:
 
 def _failure(video: Video, words: Words) -> str:
     seed = words("seed_is", seed=video["parameters"]["seed"])
-    text = video["error"]["message"] if video["error"]["code"] != "cancelled" else ""
+    error = video["error"]
+    text = "" if error["code"] == "cancelled" else _told(error["code"], error["message"], words)
     return (
-        f'<div class="blank"><b>{status(video, words)}</b><span>{escape(text)}</span></div>'
-        f'<p class="row"><span class="seed">{seed}</span></p>'
+        f'<div class="blank"><b>{status(video, words)}</b><span>{text}</span></div>'
+        f'<p class="row"><span class="seed">{seed}</span></p>{_again(video, words)}'
     )
 
 

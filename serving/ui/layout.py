@@ -146,9 +146,13 @@ def _control(field: Field, words: Words) -> Any:
     hint = f"{field.name}_hint"
     told: dict[str, Any] = {"label": words.label(field.name), "info": words.hint(hint), "elem_id": field.name}
     if field.kind == "range":
-        return gr.Slider(0, 100, 0, step=field.step, **told)
+        slider = gr.Slider(0, 100, 0, step=field.step, **told)
+        # No range holds 0: it stands there until the model's default does. What is legal, the service says.
+        slider.preprocess = lambda payload: payload or None  # type: ignore[method-assign,assignment,return-value]
+        return slider
     if field.kind == "choice":
         return gr.Dropdown(**told)
     if field.kind == "choices":
         return gr.CheckboxGroup(**told)
-    return gr.Textbox(lines=field.lines, **told)
+    # Enter is one more line, and nothing that is missing.
+    return gr.Textbox(lines=field.lines, max_lines=8 if field.kind == "lines" else 20, **told)

@@ -1,55 +1,58 @@
-"""What the page does, in one language: each of its events, answered over the HTTP API. Holds no clips and no keys."""
+"""What the page does, in one language: its events, and what is asked for on the left. Holds no clips and no keys."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from serving.client import ApiError, Video
+from serving.errors import RateLimited
 from serving.ui import html
 from serving.ui.api import Api
 from serving.ui.catalog import Catalog
+from serving.ui.clips import UNTOUCHED, Clips, untouched
+from serving.ui.endpoint import Endpoint
 from serving.ui.fields import FIELDS, asked, recalled, standing
 from serving.ui.fitting import OWN, Fitting
-from serving.ui.following import ended, follow
-from serving.ui.layout import MOST_TAKES, Layout, lay_out, nothing
+from serving.ui.gate import KEY, ApiOf
+from serving.ui.layout import Layout, lay_out
+from serving.ui.quotes import Quotes
+from serving.ui.uploads import take_uploads_alone, uploaded
 from serving.ui.words import Words
 
-TYPING_S = 0.4
+TYPING_S = 0.7
 """How long a quote waits for the next change."""
-GALLERY_PAGE = 12
-KEY = "i2v_key"
-"""The cookie that holds the visitor's API key."""
-MOST_LISTED = 100
 DAY_S = 86_400
 # Into a cookie that scripts cannot read.
 ENTER_KEY = "async (key) => { await fetch('../key', {method: 'POST', body: key}); return ''; }"
 # Where they are not beside the controls.
 TO_THE_CLIPS = "() => { if (innerWidth < 768) document.querySelector('#clips').scrollIntoView({behavior: 'smooth'}); }"
-UNTOUCHED = gr.skip()
+# From beside a clip, where it is out of sight on a phone.
+TO_THE_NOTICE = "() => document.querySelector('#notice [role=alert]')?.scrollIntoView({block: 'nearest'})"
 
 
 class Page:
     """The events of one language."""
 
-    def __init__(self, words: Words, api_of: Callable[[Mapping[str, str]], Api]) -> None:
-        """`api_of` gives the API as the visitor with these cookies sees it."""
+    def __init__(self, words: Words, api_of: ApiOf, quotes: Quotes) -> None:
+        """`quotes` may be shared with other languages."""
         self._words = words
         self._fit = Fitting(words)
         self._api_of = api_of
+        self._quotes = quotes
+        self._clips = Clips(words, api_of)
         self._catalog: Catalog | None = None
-        self._turns: dict[str, object] = {}
-        """By session: who says what is on the right."""
 
     def blocks(self) -> gr.Blocks:
         blocks: gr.Blocks
         with gr.Blocks(title=self._words("title"), analytics_enabled=False, delete_cache=(3600, DAY_S)) as blocks:
             self._wire(lay_out(self._words), blocks)
+            Endpoint(self._api_of).wire()
         blocks.queue(default_concurrency_limit=None)
+        take_uploads_alone(blocks)
         return blocks
 
     def _wire(self, at: Layout, blocks: gr.Blocks) -> None:
@@ -63,7 +66,7 @@ class Page:
             **silent,
         }
         showing: dict[str, Any] = {
-            "fn": self.show,
+            "fn": self._clips.show,
             "inputs": [at.shown, at.pages],
             "outputs": [*at.clips, at.cancel, at.gallery, at.notice],
             "trigger_mode": "multiple",
@@ -86,11 +89,13 @@ class Page:
         asking = [at.generate.click, at.prompt.submit]
         submitting = gr.on(asking, self.submit, wishes, [at.shown, at.notice, at.quote], **silent)
         submitting.success(None, js=TO_THE_CLIPS)
-        at.cancel.click(self.cancel, at.shown, at.notice, **silent)
-        at.gallery.click(self.browse, at.pages, [at.shown, at.pages, at.gallery], **silent)
+        at.cancel.click(self._clips.cancel, at.shown, at.notice, **silent)
+        at.gallery.click(self._clips.browse, at.pages, [at.shown, at.pages, at.gallery], **silent)
         for clip in at.clips:
             using = clip.click(self.use, None, [at.prompt, at.takes, at.notice, *settings], **silent)
             using.then(**quoting)
+            remixing = clip.click(self._clips.remix, None, [at.shown, at.notice], **silent)
+            remixing.then(None, js=TO_THE_NOTICE)
 
     async def open(self, request: gr.Request) -> Any:
         """What the service offers, in the controls; the key's row where one is asked for."""
@@ -98,7 +103,7 @@ class Page:
             self._catalog = catalog = await Catalog.read(self._api(request))
         except ApiError as error:
             locked = error.code == "invalid_api_key"
-            return gr.update(visible=locked, open=True), self._refusal(error), *_untouched(4 + len(FIELDS))
+            return gr.update(visible=locked, open=True), self._refusal(error), *untouched(4 + len(FIELDS))
         name = catalog.served(None)
         categories = [(self._words.of("category", one), one) for one in catalog.categories(name)]
         category = gr.update(choices=categories, value=categories[0][1])
@@ -125,7 +130,7 @@ class Page:
                 rows = catalog.templates_of(model, category)
                 row = next((row for row in rows if row["template"] == template), rows[0])
         except ApiError as error:
-            return UNTOUCHED, self._refusal(error), *_untouched(1 + len(FIELDS))
+            return UNTOUCHED, self._refusal(error), *untouched(1 + len(FIELDS))
         values = standing(catalog.models[model], None) | row["parameters"]
         values["negative_prompt"] = row["negative_prompt"] or values["negative_prompt"]
         return row["prompt"], "", OWN, *self._fit.fields(catalog, model, values)
@@ -143,21 +148,22 @@ class Page:
             return "", ""
         try:
             fields = await self._fields(prompt, settings, request)
-            kept = _kept(picture)
-            unseen = {} if kept else {"aspect_ratio": "1:1"}
-            found = await self._api(request).quote(kept, unseen | fields)
+            kept = uploaded(picture)
+            found = await self._quotes.quote(self._api(request), kept, fields)
         except ApiError as error:
+            if error.code == RateLimited.code:
+                return UNTOUCHED, html.resting(self._words)
             return "", self._refusal(error)
         told = html.quote(found, int(takes), self._words, seen=kept is not None)
         return html.warnings(found["warnings"], self._words), told
 
     async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """One job for each take, with seeds that follow one another where one is named."""
-        kept = _kept(picture)
+        kept = uploaded(picture)
         if kept is None:
-            return UNTOUCHED, html.note(self._words("picture_missing"), self._words("picture")), ""
+            return UNTOUCHED, html.missing("picture", self._words), ""
         if not prompt.strip():
-            return UNTOUCHED, html.note(self._words("prompt_missing"), self._words("prompt")), ""
+            return UNTOUCHED, html.missing("prompt", self._words), ""
         accepted: list[str] = []
         try:
             fields = await self._fields(prompt, settings, request)
@@ -169,58 +175,15 @@ class Page:
             return accepted or UNTOUCHED, self._refusal(error), ""
         return accepted, "", UNTOUCHED
 
-    async def show(self, shown: Sequence[str] | None, pages: int, request: gr.Request) -> AsyncIterator[Any]:
-        """The clips on the right until the last has ended, and the gallery whenever one begins or ends."""
-        session, mine = str(request.session_hash), object()
-        self._turns[session] = mine
-        api, said = self._api(request), [""] * MOST_TAKES
-        states: list[str] | None = None
-        try:
-            async for videos in follow(api, list(shown or ())[:MOST_TAKES]):
-                if self._turns.get(session) is not mine:
-                    return
-                takes = [html.take(video, self._words) for video in videos.values()] or [nothing(self._words)]
-                takes += [""] * (MOST_TAKES - len(takes))
-                before, states = states, [video["status"] for video in videos.values()]
-                # One that has not changed is not said again, or it would begin to play anew.
-                clips = [
-                    UNTOUCHED if before is not None and take == old else gr.update(value=take, visible=take != "")
-                    for take, old in zip(takes, said, strict=True)
-                ]
-                said = takes
-                past = UNTOUCHED if states == before else await self._past(api, pages)
-                yield *clips, gr.update(visible=not all(map(ended, videos.values()))), past, UNTOUCHED
-        except ApiError as error:
-            yield *_untouched(MOST_TAKES + 2), self._refusal(error)
-        finally:
-            if self._turns.get(session) is mine:
-                del self._turns[session]
-
-    async def cancel(self, shown: Sequence[str] | None, request: gr.Request) -> Any:
-        for video_id in shown or ():
-            try:
-                await self._api(request).cancel(video_id)
-            except ApiError as error:
-                if error.code not in ("not_cancellable", "video_not_found"):
-                    return self._refusal(error)
-        return ""
-
-    async def browse(self, pages: int, request: gr.Request, event: gr.EventData) -> Any:
-        """A past clip to the right, or more of them."""
-        if event._data["act"] == "show":
-            return [event._data["id"]], UNTOUCHED, UNTOUCHED
-        try:
-            return UNTOUCHED, pages + 1, await self._past(self._api(request), pages + 1)
-        except ApiError:
-            return _untouched(3)
-
     async def use(self, request: gr.Request, event: gr.EventData) -> Any:
         """The settings of a clip into the controls, its seed included."""
+        if event._data["act"] != "use":
+            return untouched(5 + len(FIELDS))
         try:
             catalog = await self._known(request)
             video: Video = await self._api(request).video(event._data["id"])
         except ApiError as error:
-            return *_untouched(2), self._refusal(error), *_untouched(2 + len(FIELDS))
+            return *untouched(2), self._refusal(error), *untouched(2 + len(FIELDS))
         model = catalog.served(video["model"])
         values = recalled(video["parameters"], catalog.models[model])
         return (
@@ -233,7 +196,7 @@ class Page:
         )
 
     def _api(self, request: gr.Request) -> Api:
-        return self._api_of(request.cookies)
+        return self._api_of(request)
 
     async def _known(self, request: gr.Request) -> Catalog:
         if self._catalog is None or self._catalog.old:
@@ -249,18 +212,5 @@ class Page:
         named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
         return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
 
-    async def _past(self, api: Api, pages: int) -> str:
-        videos, more = await api.newest(min(pages * GALLERY_PAGE, MOST_LISTED))
-        return html.gallery(videos, self._words, more=more and len(videos) < MOST_LISTED)
-
     def _refusal(self, error: ApiError) -> str:
         return html.refusal(error, self._words)
-
-
-def _kept(picture: str | None) -> Path | None:
-    """The uploaded file; uploads are not kept for ever."""
-    return Path(picture) if picture is not None and Path(picture).is_file() else None
-
-
-def _untouched(times: int) -> list[Any]:
-    return [UNTOUCHED] * times

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serving.ui.sentences import sentence
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 TABLE: dict[str, tuple[str, str]] = {
     "title": ("Picture to video", "图生视频"),
@@ -49,6 +51,17 @@ TABLE: dict[str, tuple[str, str]] = {
     "background": ("Background of padding", "补边背景"),
     "background_hint": ("edge, blur, or a colour such as #ffffff", "edge（边缘色）、blur（模糊）或颜色，如 #ffffff"),
     "num_frames": ("Frames", "帧数"),
+    "num_frames_hint": ("Of the clip, or of each of its parts.", "整段视频的帧数；有多段时为每段的帧数。"),
+    "segments": ("Segments", "接续段数"),
+    "segments_hint": ("Each goes on from the last frame of the one before.", "每段从上一段的最后一帧接着生成。"),
+    "angles": ("Angles", "多镜头"),
+    "angles_hint": (
+        "In place of segments: 2 to 6 lines, each what one part adds to the prompt.",
+        "与接续段数二选一：2 到 6 行英文，每行是一个镜头在提示词之外的描述。",
+    ),
+    "loop": ("Loop", "循环"),
+    "loop_none": ("none", "不循环"),
+    "loop_pingpong": ("there and back", "正放后倒放"),
     "fps": ("Frame rate", "帧率"),
     "num_inference_steps": ("Steps", "采样步数"),
     "guidance_scale": ("Guidance", "引导强度"),
@@ -72,6 +85,10 @@ TABLE: dict[str, tuple[str, str]] = {
     "quote_done": ("done in about {finish}", "约 {finish} 后完成"),
     "quote_done_first": ("the first done in about {finish}", "第一段约 {finish} 后完成"),
     "quote_line": ("{jobs} before it in the queue or running", "前面还有 {jobs} 个任务"),
+    "quote_rests": (
+        "No estimate just now: this key asks as often as it may. Generating is counted apart.",
+        "此密钥的查询次数已达上限，暂时无法估算，不影响生成。",
+    ),
     "quote_unseen": ("for a square picture; upload yours to be exact", "按方形图片估算，上传图片后更准确"),
     # While it is made.
     "clips": ("Clips", "视频"),
@@ -95,6 +112,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "seed_is": ("Seed {seed}", "种子 {seed}"),
     "download": ("Download", "下载"),
     "use": ("Use these settings", "使用这组参数"),
+    "remix": ("Same picture, another prompt", "换提示词，图片和参数不变"),
+    "remix_press": ("Generate with this prompt", "用此提示词生成"),
     "parameters": ("Parameters used", "所用参数"),
     "saved": ("Saved as", "保存位置"),
     "expired": ("The clip has expired; its settings are still here.", "视频已过期，参数仍可使用。"),
@@ -138,6 +157,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "warning_guidance_stiffens": ("High guidance", "引导强度偏高"),
     "warning_guidance_distorts": ("Very high guidance", "引导强度过高"),
     "warning_guidance": ("Guidance", "引导强度"),
+    "warning_segments_drift": ("Segments drift", "画面可能逐渐偏离"),
     "warning_inexact": ("Not the exact clip", "非精确结果"),
     "warning_late": ("Late", "可能超时"),
     # Categories of templates; one that is not here is shown by its own name.
@@ -169,6 +189,10 @@ class Words:
     def of(self, kind: str, name: str) -> str:
         """The words for the service's own `name`, such as a preset's; that name where the table has none."""
         return self(f"{kind}_{name}") if f"{kind}_{name}" in TABLE else name
+
+    def told(self, code: str) -> str | None:
+        """What a code of the service means; None where its own English is all there is."""
+        return sentence(self.language, code)
 
     def label(self, field: str) -> str:
         """What a field of the API is called here."""

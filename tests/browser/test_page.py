@@ -43,7 +43,7 @@ def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService
     ask(page, "A beautiful mug on a table, the camera pans to the left")
     # What it would cost and what is worth a look, before anything is sent.
     expect(page.locator("#quote")).to_contain_text("256x256, 8 frames, 1 s")
-    expect(page.locator("#warnings")).to_contain_text('Abstract words. "beautiful"')
+    expect(page.locator("#warnings")).to_contain_text('Abstract words · "beautiful"')
     # In sight, not behind the button.
     warning, button = (page.locator(at).bounding_box() for at in ("#warnings", "#press"))
     assert warning is not None
@@ -147,6 +147,98 @@ def test_errors_name_their_field(visit: Visit, service: ChildService, tmp_path: 
     assert len(videos(service)) == before
 
 
+def test_the_same_picture_with_another_prompt(visit: Visit, service: ChildService, shots: Path) -> None:
+    page = visit()
+    ask(page)
+    page.locator("#preset").get_by_text("preview").click()
+    page.click("#generate")
+    expect(page.locator("article.take video")).to_be_visible()
+    (source,) = videos(service)[:1]
+    take = page.locator("article.take").first
+    take.get_by_text("Same picture, another prompt").click()
+    take.get_by_label("Prompt").fill(" ")
+    take.get_by_role("button", name="Generate with this prompt").click()
+    expect(page.locator("#notice")).to_have_text("Prompt · Write a prompt first.")
+    expect(page.locator("#notice")).to_be_in_viewport()
+    take.get_by_label("Prompt").fill("The camera zooms in, soft light")
+    page.screenshot(path=shots / "remix_en.png")
+    take.get_by_role("button", name="Generate with this prompt").click()
+    # The new one stands beside the one that it comes from.
+    expect(page.locator("article.take video")).to_have_count(2)
+    (made,) = videos(service)[:1]
+    assert (made["prompt"], made["remixed_from_video_id"]) == ("The camera zooms in, soft light", source["id"])
+    assert made["parameters"] == source["parameters"]
+    shown = page.locator("article.take").evaluate_all("takes => takes.map(take => take.dataset.id)")
+    assert shown == [made["id"], source["id"]]
+    expect(page.locator("#notice")).to_have_text("")
+    # The picture on the left is not needed for it, and the prompt there stays.
+    expect(page.locator("#prompt textarea")).to_have_value(PROMPT)
+
+
+def test_a_longer_clip_as_a_gif(visit: Visit, service: ChildService, shots: Path) -> None:
+    page = visit()
+    ask(page)
+    page.locator("#preset").get_by_text("preview").click()
+    advanced(page)
+    page.locator("#angles textarea").fill("the camera pans to the left, slowly\nthe camera zooms in")
+    page.get_by_label("Loop").click()
+    page.get_by_role("option", name="there and back").click()
+    page.get_by_label("Format").click()
+    page.get_by_role("option", name="gif").click()
+    expect(page.locator("#quote")).to_contain_text("30 frames")
+    page.screenshot(path=shots / "advanced_en.png", full_page=True)
+    page.click("#generate")
+    clip = page.locator("article.take > img")
+    expect(clip).to_be_visible()
+    assert clip.evaluate("image => image.decode().then(() => image.naturalWidth)") == 256
+    (video,) = videos(service)[:1]
+    asked = video["parameters"]
+    assert asked["angles"] == ["the camera pans to the left, slowly", "the camera zooms in"]  # type: ignore[index]
+    assert (asked["loop"], asked["format"]) == ("pingpong", "gif")  # type: ignore[index]
+    page.screenshot(path=shots / "gif_en.png", full_page=True)
+    # The settings come back as lines.
+    page.reload()
+    page.get_by_role("button", name="Use these settings").click()
+    advanced(page)
+    expect(page.locator("#angles textarea")).to_have_value("the camera pans to the left, slowly\nthe camera zooms in")
+
+
+def test_more_of_the_past(visit: Visit, service: ChildService) -> None:
+    url = f"{service.url}/v1/videos"
+    for _ in range(13):
+        files = {"input_reference": PICTURE.read_bytes()}
+        video = httpx.post(url, data={"prompt": "pan left"}, files=files).json()["id"]
+        httpx.post(f"{url}/{video}/cancel").raise_for_status()
+    total = len(httpx.get(url, params={"limit": 100}).json()["data"])
+    page = visit()
+    tiles = page.locator("#gallery .gallery button")
+    expect(tiles).to_have_count(12)
+    page.get_by_role("button", name="Show more").click()
+    expect(tiles).to_have_count(min(24, total))
+    tiles.first.click()
+    expect(page.locator("article.take")).to_contain_text("Cancelled")
+
+
+def test_what_the_service_says_is_chinese_on_the_chinese_page(visit: Visit, tmp_path: Path, shots: Path) -> None:
+    page = visit("zh-CN")
+    ask(page, "A beautiful mug, 很美", picture=PICTURE)
+    expect(page.locator("#warnings")).to_contain_text("请翻译成英文")
+    expect(page.locator("#warnings .detail").first).to_contain_text("English")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"no picture" * 20)
+    page.reload()
+    ask(page, PROMPT, picture=None)
+    page.set_input_files("#picture input[type=file]", broken)
+    page.wait_for_timeout(500)
+    page.click("#generate")
+    notice = page.locator("#notice [role=alert]")
+    expect(notice).to_contain_text("图片 · 图片已损坏或不完整")
+    expect(notice.locator(".detail")).to_contain_text("input_reference:")
+    page.screenshot(path=shots / "error_zh.png", full_page=True)
+    # Nothing of Gradio's own was said, though the page was still being filled when it was written into.
+    expect(page.locator(".toast-body")).to_have_count(0)
+
+
 def test_chinese_on_a_phone(visit: Visit, shots: Path) -> None:
     page = visit("zh-CN", PHONE)
     assert page.url.endswith("/ui/zh/")
@@ -161,6 +253,8 @@ def test_chinese_on_a_phone(visit: Visit, shots: Path) -> None:
     expect(page.locator("#quote")).to_contain_text("预计")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.screenshot(path=shots / "phone_zh.png")
+    advanced(page)
+    page.screenshot(path=shots / "phone_advanced_zh.png", full_page=True)
     # The switch, and the browser remembers it.
     page.get_by_role("link", name="English").click()
     expect(page.locator("#generate")).to_have_text("Generate")
@@ -199,6 +293,27 @@ def test_what_a_browser_sends_stays_a_part_of_the_path(service: ChildService) ->
         assert http.get("en/gradio_api/file=/etc/passwd").status_code in (403, 404)
 
 
+def test_no_control_takes_a_file_that_was_not_uploaded(service: ChildService) -> None:
+    """Whatever a request names as one: a path, a stream, a URL, in place of the picture or anywhere else."""
+    before, gradio = len(videos(service)), f"{service.url}/ui/gradio_api"
+    file = {"meta": {"_type": "gradio.FileData"}}
+    named = [{"path": str(PICTURE)}, {"path": str(PICTURE), "is_stream": True}, {"path": f"{service.url}/healthz"}]
+    named.append({"path": "x.jpg", "url": f"{service.url}/healthz"})
+    for one in [file | one for one in named]:
+        for data in ([one, "pan left", {}], [None, one, {}], [None, "pan left", {"prompt": one}]):
+            event = httpx.post(f"{gradio}/call/generate", json={"data": data}).json()["event_id"]
+            answer = httpx.get(f"{gradio}/call/generate/{event}").text
+            assert answer.startswith("event: error"), answer
+            refused = ("Cannot move", "Send the file itself", "picture: is missing")
+            assert any(words in answer for words in refused), answer
+    assert len(videos(service)) == before
+    with PICTURE.open("rb") as picture:
+        (path,) = httpx.post(f"{gradio}/upload", files={"files": picture}).json()
+    event = httpx.post(f"{gradio}/call/generate", json={"data": [file | {"path": path}, "pan left", {}]})
+    answer = httpx.get(f"{gradio}/call/generate/{event.json()['event_id']}", timeout=60).text
+    assert "event: complete" in answer
+
+
 def test_a_key_is_asked_for_and_opens_its_own_clips_alone(visit: Visit, service: ChildService) -> None:
     """The last one: from here on the service asks for keys."""
     with PICTURE.open("rb") as picture:
@@ -228,6 +343,14 @@ def test_a_key_is_asked_for_and_opens_its_own_clips_alone(visit: Visit, service:
     # Nobody leaves pictures here without a key.
     upload = httpx.post(f"{page.url}gradio_api/upload", files={"files": b"x" * 100})
     assert upload.status_code == 401
+    # Programs send theirs as they do to the API.
+    bearer, gradio = {"authorization": f"Bearer {key}"}, f"{service.url}/ui/gradio_api"
+    for headers, words in ((None, "Send a key"), (bearer, "num_frames: 99 given")):
+        with PICTURE.open("rb") as picture:
+            (path,) = httpx.post(f"{gradio}/upload", files={"files": picture}, headers=bearer).json()
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "pan left", {"num_frames": 99}]
+        event = httpx.post(f"{gradio}/call/generate", json={"data": data}, headers=headers).json()["event_id"]
+        assert words in httpx.get(f"{gradio}/call/generate/{event}", headers=headers).text
     expect(page.locator("#gallery")).to_have_text("No clips yet.")
     ask(page)
     page.click("#generate")

@@ -60,6 +60,16 @@ def test_a_script_of_the_older_gradio_style(service: ChildService, tmp_path: Pat
     assert (probe(clip).frames, probe(clip).fps) == (8, 8)
 
 
+@pytest.mark.parametrize("version", ["1.14.0", NEWEST])
+def test_gradio_client(service: ChildService, tmp_path: Path, version: str) -> None:
+    packages = python_package("gradio_client", version)
+    said = run(sys.executable, SCRIPTS / "gradio_script.py", service.url, PICTURE, tmp_path, packages=packages)
+    told = json.loads(said)
+    used, newest = told["version"], version == NEWEST
+    assert used == version or (newest and int(used.split(".")[0]) >= 2)
+    assert probe(Path(told["clip"])).frames == 30
+
+
 def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     """It offers image-to-image alone at an address of one's own, and wants a picture back: an animated one is."""
     client = InferenceClient(model=f"{service.url}/models/builtin")
@@ -118,6 +128,22 @@ def test_a_browser_s_way_of_following(service: ChildService) -> None:
 
 
 def test_schemathesis_finds_nothing(service: ChildService, tmp_path: Path) -> None:
+    """The last one: from here on the service asks for keys, as its schema says that it does."""
     packages = python_package("schemathesis", NEWEST)
+    made = subprocess.run(
+        [sys.executable, "-m", "deployments", "keys", "create", "schemathesis", "--json"],
+        cwd=service.folder,
+        env=service.environment,
+        capture_output=True,
+        check=True,
+    )
+    header = f"Authorization: Bearer {json.loads(made.stdout)['key']}"
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(SCRIPTS / "schemathesis.toml"), "run"]
-    run(*command, f"{service.url}/openapi.json", packages=f"{packages}{os.pathsep}{SCRIPTS}", cwd=tmp_path)
+    run(
+        *command,
+        "--header",
+        header,
+        f"{service.url}/openapi.json",
+        packages=f"{packages}{os.pathsep}{SCRIPTS}",
+        cwd=tmp_path,
+    )

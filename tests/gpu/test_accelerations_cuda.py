@@ -16,8 +16,9 @@ from serving.engine.replay import Replay
 from serving.engine.unet import UNet
 from serving.engine.weights import Modules, locate
 from serving.errors import DoesNotFit
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, RANDOM
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.scheduling.accelerations import ACCELERATIONS, steps
 
 pytestmark = [

@@ -20,8 +20,9 @@ from serving.engine.pipeline import Pipeline
 from serving.engine.random_weights import Architecture
 from serving.engine.weights import Modules, default_dtype, locate
 from serving.errors import Cancelled, InsufficientGpuMemory
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, RANDOM
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 from serving.scheduling.cost import Shape
 from serving.scheduling.plans import DRIVER_GIB, decode_chunk, largest_fitting, peak_gib
 

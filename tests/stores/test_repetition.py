@@ -24,10 +24,10 @@ from serving.jobs.store import JobStore, open_store
 from serving.jobs.submissions import Repetition
 from serving.jobs.tables import submissions as table
 from serving.keyring import Caller
+from serving.parameters import VideoParameters
 from serving.pools import ServedPool
 from serving.preprocessing import Prepared
 from serving.presets import BUILTIN, profile_for
-from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import PoolSettings, load_settings
 from serving.storage import DirectoryStorage

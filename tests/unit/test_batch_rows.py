@@ -18,6 +18,7 @@ from serving.batch.manifest import FILE, Entry, Manifest, Reason, read_entries
 from serving.batch.plan import PlannedClip, plan, submission_key
 from serving.batch.sheet import Defaults, Problem, Row, file_name, read_rows
 from serving.errors import InvalidParameter
+from serving.parameters import VideoParameters
 
 WORDS = Defaults(prompt="pan left")
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(str.strip).filter(bool)
@@ -125,6 +126,7 @@ def test_other_files_are_refused_by_what_is_allowed(tmp_path: Path) -> None:
         ({"picture": "a.png", "template": "food-steam"}, "title"),
         ({"picture": "a.png", "fps": [8]}, "fps"),
         ({"picture": "a.png", "fps": True}, "fps"),
+        ({"picture": "a.png", "angles": [1, 2]}, "angles"),
         ({"picture": "a.png", "frames": 8}, "frames"),
         ({"picture": "a.png", "metadata": "shelf"}, "metadata"),
     ],
@@ -135,6 +137,31 @@ def test_a_bad_row_is_named_and_the_others_are_read(tmp_path: Path, cells: dict[
     rows, problems = read_rows(sheet, WORDS)
     assert [one.number for one in rows] == [3]
     assert [(one.row, one.param) for one in problems] == [(1, param), (4, None), (5, None)]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["pan left, slowly | zoom in |", "pan left, slowly\nzoom in\n", '["pan left, slowly", "zoom in"]'],
+    ids=ascii,
+)
+def test_angles_and_accelerations_are_lists_in_either_sheet(tmp_path: Path, cell: str) -> None:
+    cells = {"picture": "a.png", "angles": cell, "acceleration": "unipc, deepcache", "loop": "pingpong"}
+    (row,), _ = read_rows(write_csv(tmp_path / "sheet.csv", [cells]), WORDS)
+    listed = {"angles": ["pan left, slowly", "zoom in"], "acceleration": ["unipc", "deepcache"]}
+    (tmp_path / "sheet.jsonl").write_text(json.dumps(cells | listed) + "\n")
+    (same,), _ = read_rows(tmp_path / "sheet.jsonl", WORDS)
+    for one in (row, same):
+        asked = VideoParameters.model_validate({"prompt": "p", **one.fields})
+        assert (asked.angles, asked.acceleration) == (listed["angles"], listed["acceleration"])
+        assert asked.loop == "pingpong"
+
+
+def test_a_row_s_parts_take_the_place_of_the_command_s(tmp_path: Path) -> None:
+    lines = [{"picture": "a.png", "angles": ["a", "b"]}, {"picture": "b.png", "angles": []}, {"picture": "c.png"}]
+    (tmp_path / "sheet.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    rows, problems = read_rows(tmp_path / "sheet.jsonl", Defaults(prompt="pan left", fields={"segments": "3"}))
+    assert problems == []
+    assert [one.fields for one in rows] == [{"angles": '["a", "b"]'}, {"segments": "3"}, {"segments": "3"}]
 
 
 def test_two_rows_of_one_name_cannot_both_have_it(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from PIL import Image
 from serving.decoder import Decoders, Limits
 from serving.errors import AnimatedImage, BadRequest, I2VError, ImageTooLarge, InvalidImage, ServiceUnavailable
 from serving.errors import UnsupportedImageFormat as Unsupported
+from serving.parameters import VideoParameters
 from serving.preprocessing import prepare
 from serving.presets import I2VGEN_XL
-from serving.request import VideoParameters
 
 PARAMETERS = VideoParameters(prompt="pan left")
 

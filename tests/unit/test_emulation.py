@@ -14,9 +14,10 @@ from deployments.pools import decide, replica_options
 from serving.doctor import Level, examine
 from serving.engine.link import Door
 from serving.errors import Cancelled, ConfigurationInvalid
+from serving.parameters import VideoParameters
 from serving.pools import ServedPool
 from serving.presets import EMULATED, I2VGEN_XL
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds, shared_stage_seconds, speed_of, stage_seconds, tflop
 from serving.settings import PoolSettings, Settings, load_settings

@@ -15,11 +15,12 @@ from serving.engine.contract import Clip
 from serving.errors import I2VError, InvalidPrompt
 from serving.joining import generate_parts, read_parts
 from serving.montage import MAX_ANGLE_CHARACTERS, MAX_FRAMES, Montage
+from serving.parameters import MAX_SEED, VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, profile_for
 from serving.prompts.lint import lint
 from serving.prompts.tokens import estimate
 from serving.recipe import make_recipe
-from serving.request import MAX_SEED, VideoParameters, VideoRequest, resolve, reworded
+from serving.request import VideoRequest, resolve, reworded
 from serving.scheduling.cards import CARDS
 from serving.testing import EmulatedPipeline
 

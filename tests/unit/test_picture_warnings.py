@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.parameters import VideoParameters
 from serving.picture_warnings import has_small_subject, has_text, is_low_resolution, picture_warnings
 from serving.preprocessing import Prepared, prepare
 from serving.presets import I2VGEN_XL
-from serving.request import VideoParameters
 
 
 def cases(named: drawn.Named) -> list[Any]:

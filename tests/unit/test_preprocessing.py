@@ -22,9 +22,9 @@ from serving.errors import (
     InvalidParameter,
     UnsupportedImageFormat,
 )
+from serving.parameters import VideoParameters
 from serving.preprocessing import Prepared, prepare, upright_size
 from serving.presets import I2VGEN_XL
-from serving.request import VideoParameters
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "AVIF")
 ORANGE = (230, 120, 40)

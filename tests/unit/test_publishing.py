@@ -14,9 +14,10 @@ from serving.errors import StorageUnavailable
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN, profile_for
 from serving.publishing import Publisher
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.storage import DirectoryStorage
 
 

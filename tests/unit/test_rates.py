@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def wait_s(counted: Rates, caller: Caller) -> float:
     with pytest.raises(RateLimited) as refusal:
-        counted.count(caller)
+        counted.count(caller, "requests")
     assert refusal.value.retry_after_s is not None
     return refusal.value.retry_after_s
 
@@ -36,25 +36,34 @@ def wait_s(counted: Rates, caller: Caller) -> float:
 def test_the_refusal_says_when_the_next_one_passes(clock: Clock) -> None:
     counted, caller = Rates(), Caller("a", "3/minute")
     for _ in range(3):
-        counted.count(caller)
+        counted.count(caller, "requests")
         clock.now += 10.0
     assert wait_s(counted, caller) == pytest.approx(30.0)
     # What was refused does not count.
     clock.now += 29.0
     assert wait_s(counted, caller) == pytest.approx(1.0)
     clock.now += 1.1
-    counted.count(caller)
+    counted.count(caller, "requests")
     assert wait_s(counted, caller) == pytest.approx(10.0, abs=0.2)
 
 
 def test_callers_are_counted_apart(clock: Clock) -> None:
     counted = Rates()
-    counted.count(Caller("a", "1/minute"))
-    counted.count(Caller("b", "1/minute"))
+    counted.count(Caller("a", "1/minute"), "requests")
+    counted.count(Caller("b", "1/minute"), "requests")
     assert wait_s(counted, Caller("a", "1/minute")) == pytest.approx(60.0)
     for _ in range(100):
-        counted.count(ANYONE)
-        counted.count(Caller("c"))
+        counted.count(ANYONE, "requests")
+        counted.count(Caller("c"), "requests")
+
+
+def test_kinds_are_counted_apart(clock: Clock) -> None:
+    counted, caller = Rates(), Caller("a", "2/minute")
+    for kind in ("quotes", "requests", "quotes", "requests"):
+        counted.count(caller, kind)
+    for kind in ("quotes", "requests"):
+        with pytest.raises(RateLimited):
+            counted.count(caller, kind)
 
 
 @pytest.mark.parametrize("rate", ["", "many", "60", "60/fortnight", "0/minute", "-1/minute", "60/minute/x"])

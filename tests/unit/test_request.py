@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
 from serving.framing import frame_size
+from serving.parameters import MAX_SEED, VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for, target_size
-from serving.request import MAX_SEED, VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 
 
 def ask(**fields: Any) -> VideoRequest:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.jobs.store import open_store
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 from serving.scheduling.calibration import calibrated
 from serving.scheduling.cost import Shape, speed_of
 from serving.scheduling.plans import PLANS

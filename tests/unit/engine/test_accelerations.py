@@ -28,8 +28,9 @@ from serving.engine.unet import Prepared, UNet
 from serving.engine.weights import locate
 from serving.errors import DoesNotFit
 from serving.local import generate_locally
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL as PUBLISHED
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 from serving.scheduling.accelerations import EXACT, Step, steps
 
 MakeRequest = Callable[..., VideoRequest]

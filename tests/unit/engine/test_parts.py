@@ -16,8 +16,9 @@ from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import Cancelled
 from serving.joining import Joined, generate_parts, read_parts
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 
 PICTURE = Image.open(Path(__file__).parents[3] / "serving" / "assets" / "demo.jpg").resize((64, 48))
 FIELDS = {"prompt": "the camera pans to the left", "seed": 3}

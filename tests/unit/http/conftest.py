@@ -13,10 +13,10 @@ from hands import Api
 from serving.http.app import create_app
 from serving.jobs.store import JobStore
 from serving.jobs.worker import Worker
+from serving.parameters import VideoParameters
 from serving.pools import ServedPool
 from serving.preprocessing import Prepared, prepare
 from serving.presets import BUILTIN, ModelProfile, profile_for
-from serving.request import VideoParameters
 from serving.service import VideoService
 from serving.settings import PoolSettings, load_settings
 from serving.storage import open_storage

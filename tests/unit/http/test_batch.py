@@ -153,6 +153,25 @@ def test_a_sheet_with_its_own_words_for_each_row(roomy: Api, tmp_path: Path) -> 
     assert "0.0525 at 36 an hour" in page
 
 
+def test_longer_clips_by_the_sheet_and_by_the_command(roomy: Api, tmp_path: Path) -> None:
+    source = sheet(
+        tmp_path / "in",
+        {"picture": "a.png", "segments": "3", "loop": "pingpong"},
+        {"picture": "b.png", "angles": "pan left, slowly | zoom in"},
+        {"picture": "c.png"},
+    )
+    options = ["--angle", "pan, to the right", "--angle", "tilt up", "--acceleration", "unipc"]
+    with working(roomy) as server:
+        code, told = batch(server, source, tmp_path / "clips", *WORDS, *options)
+    assert (code, told["clips"]) == (0, {"completed": 3})
+    jobs = {job.id: job.request for job in roomy.store.list()[0]}
+    asked = {name: jobs[entry.video_id] for name, entry in entries(tmp_path / "clips").items()}  # type: ignore[index]
+    assert (asked["a"].segments, asked["a"].angles, asked["a"].loop) == (3, (), "pingpong")
+    assert (asked["b"].segments, asked["b"].angles) == (1, ("pan left, slowly", "zoom in"))
+    assert asked["c"].angles == ("pan, to the right", "tilt up")
+    assert {request.acceleration for request in jobs.values()} == {("unipc",)}
+
+
 def test_a_second_run_asks_for_nothing_and_more_seeds_only_for_the_new_ones(roomy: Api, tmp_path: Path) -> None:
     source = sheet(tmp_path / "in", {"picture": "a.png"}, {"picture": "b.png"})
     with working(roomy) as server:

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.jobs.worker import Worker
+from serving.parameters import VideoParameters
 from serving.presets import PUBLISHED
-from serving.request import VideoParameters
 
 QUOTE = f"{URL}/quote"
 LARGE = {"size": "1024x1024", "num_frames": "32"}
@@ -122,9 +122,9 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     rows = {pool["name"]: pool for pool in found["pools"]}
     plan = {"name": "resident", "offload": False, "sequential": False, "chunked": False, "decode_chunk": 4}
     assert rows["large"]["plan"] == plan
-    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (14.5, 40)
+    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (14.6, 40)
     assert (rows["small"]["fits"], rows["small"]["plan"], rows["small"]["gpu_seconds"]) == (False, None, None)
-    assert rows["small"]["reason"] == "needs 8.0 GiB; a card has 8 GiB"
+    assert rows["small"]["reason"] == "needs 8.1 GiB; a card has 8 GiB"
     assert found["pool"] == "large"
     fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="768x768", num_frames="32")["pools"]}
     assert (fitted["small"]["offload"], fitted["small"]["chunked"]) == (True, True)
@@ -173,7 +173,7 @@ def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[...,
     assert refused.json() == submitted.json()
     error = refused.json()["error"]
     assert (error["code"], error["param"]) == ("does_not_fit", "num_frames")
-    for words in ("needs 8.0 GiB", "small 8 GiB", "With 32 frames 768p (768x768)"):
+    for words in ("needs 8.1 GiB", "small 8 GiB", "With 32 frames 768p (768x768)"):
         assert words in error["message"]
 
 
@@ -294,8 +294,8 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     result = command(cards, tmp_path, "--size", "1024x1024", "--num-frames", "32")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert any("large (asleep)" in line and "14.5 of 40 GiB" in line and "resident" in line for line in lines)
-    assert any("small" in line and "needs 8.0 GiB" in line for line in lines)
+    assert any("large (asleep)" in line and "14.6 of 40 GiB" in line and "resident" in line for line in lines)
+    assert any("small" in line and "needs 8.1 GiB" in line for line in lines)
     assert cards.count() == 0
 
 

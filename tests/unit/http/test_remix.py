@@ -128,8 +128,17 @@ def test_angles_and_the_loop_stay_and_may_make_the_new_prompt_too_long(api: Api)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "angles")
 
 
-def test_a_clip_is_reproduced_from_what_the_service_keeps(api: Api, tmp_path: Path) -> None:
-    video = api.submit(num_frames="9", seed="5", fit="pad")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fit": "pad"},
+        {"segments": "2", "loop": "pingpong"},
+        {"angles[]": ["pan left, slowly", "zoom in"], "acceleration": "unipc"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_clip_is_reproduced_from_what_the_service_keeps(api: Api, tmp_path: Path, fields: dict[str, Any]) -> None:
+    video = api.submit(num_frames="9", seed="5", **fields)
     api.finish()
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(api.http.get(f"{URL}/{video['id']}/content").content)

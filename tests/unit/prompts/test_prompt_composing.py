@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.errors import InvalidParameter
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, ModelProfile, profile_for
 from serving.prompts.catalog import CATALOG
 from serving.prompts.composing import Written, category_named, subject_of, templates_of, write
@@ -15,7 +16,7 @@ from serving.prompts.lint import lint
 from serving.prompts.motion import actions
 from serving.prompts.tokens import estimate
 from serving.prompts.tuning import hints
-from serving.request import VideoParameters, VideoRequest, resolve
+from serving.request import VideoRequest, resolve
 
 SMALL = profile_for(BUILTIN)
 

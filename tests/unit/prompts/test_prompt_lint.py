@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from serving.cautions import Caution
+from serving.parameters import VideoParameters
 from serving.presets import BUILTIN, I2VGEN_XL, Distance, profile_for
 from serving.prompts.english import is_english
 from serving.prompts.lint import lint, lint_prompt
 from serving.prompts.motion import actions
 from serving.prompts.tokens import estimate, tokenizer_of
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 
 LONG = "the camera pans across a table with " + "a mug and a plate and " * 30 + "a kettle boiling over"
 

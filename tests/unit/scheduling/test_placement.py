@@ -91,7 +91,7 @@ def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
     with pytest.raises(DoesNotFit) as caught:
         place(Shape(1024, 1024, 32, 100, True), "m", HEAVY, [POOLS[0]])
     message = caught.value.message
-    assert "needs 8.2 GiB" in message
+    assert "needs 8.3 GiB" in message
     assert "rtx4060 8 GiB" in message
     frames = int(message.split("At this size ")[1].split(" frames")[0])
     assert place(Shape(1024, 1024, frames, 100, True), "m", HEAVY, [POOLS[0]]).pools == ("rtx4060",)

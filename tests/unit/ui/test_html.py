@@ -58,11 +58,13 @@ def test_nothing_from_outside_is_html(video: dict[str, Any]) -> None:
     done = video | {"status": "completed", "file": f"/out/{EVIL}.mp4", "id": EVIL}
     failed = video | {"status": "failed", "error": {"code": "encoding_failed", "message": EVIL}}
     caution = {"code": EVIL, "field": "prompt", "message": EVIL, "suggestion": EVIL}
+    known = caution | {"code": "no_motion"}
     shown = [
-        *(html.take(one, EN) for one in (video, done, failed)),
+        *(html.take(one, words) for one in (video, done, failed) for words in (EN, ZH)),
         html.gallery([video, done, failed], EN),
-        html.warnings([caution], EN),
-        html.refusal(ApiError(EVIL, code="invalid_parameter", param=EVIL), EN),
+        *(html.warnings([one], words) for one in (caution, known) for words in (EN, ZH)),
+        *(html.refusal(ApiError(EVIL, code="invalid_parameter", param=EVIL), words) for words in (EN, ZH)),
+        *(html.quote({"refusal": {"code": "server_overloaded", "message": EVIL}}, 1, words) for words in (EN, ZH)),
     ]
     for text in shown:
         assert "<img src=x" not in text
@@ -81,6 +83,31 @@ def test_a_finished_clip_has_all_that_makes_it_again(video: dict[str, Any]) -> N
     expired = html.take(done | {"file": None}, EN)
     assert "<video" not in expired
     assert "has expired" in expired
+
+
+def test_a_clip_offers_its_picture_for_another_prompt(video: dict[str, Any]) -> None:
+    done = video | {"status": "completed", "file": None, "prompt": "</textarea>&"}
+    failed = video | {"status": "failed", "error": {"code": "cancelled", "message": ""}}
+    for one in (done, failed):
+        assert f'data-act="remix" data-id="{video["id"]}"' in html.take(one, EN)
+    assert ">&lt;/textarea&gt;&amp;</textarea>" in html.take(done, EN)
+    assert "remix" not in html.take(video, EN)
+
+
+def test_what_the_service_says_is_chinese_on_the_chinese_page_with_the_details_beneath(video: dict[str, Any]) -> None:
+    caution = {"code": "no_motion", "field": "prompt", "message": "Nothing moves.", "suggestion": "Add it."}
+    chinese = html.warnings([caution], ZH)
+    assert "<b>没有描述动作</b> · 提示词没有说明什么在动" in chinese
+    assert '<small class="detail" lang="en">Nothing moves. Add it.</small>' in chinese
+    assert html.warnings([caution], EN).count("Nothing moves. Add it.") == 1
+    assert "<small" not in html.warnings([caution], EN)
+    error = ApiError("The queue holds 5 jobs.", code="server_overloaded")
+    assert "队列已满" in html.refusal(error, ZH)
+    assert "The queue holds 5 jobs.</small>" in html.refusal(error, ZH)
+    failed = video | {"status": "failed", "error": {"code": "encoding_failed", "message": "FFmpeg failed."}}
+    assert "视频编码失败" in html.take(failed, ZH)
+    of_tomorrow = ApiError("Something new.", code="of_tomorrow")
+    assert "Something new." in html.refusal(of_tomorrow, ZH)
 
 
 def test_a_refusal_names_the_field_as_the_page_does() -> None:

@@ -10,11 +10,15 @@ from typing import get_args
 import pytest
 
 import serving
+from serving import errors
+from serving.errors import I2VError
 from serving.jobs.job import Stage
+from serving.montage import Loop
+from serving.parameters import Fit, Focus, Priority
 from serving.presets import BUILTIN, I2VGEN_XL, profile_for
 from serving.prompts.catalog import CATALOG
-from serving.request import Fit, Focus, Priority
 from serving.ui.fields import FIELDS
+from serving.ui.sentences import CHINESE
 from serving.ui.words import LANGUAGES, TABLE, Words, preferred
 
 ROOM = Path(serving.__file__).parent
@@ -51,18 +55,33 @@ def test_what_the_service_names_has_words() -> None:
         *(f"stage_{stage}" for stage in get_args(Stage)),
         *(f"fit_{fit}" for fit in get_args(Fit)),
         *(f"focus_{focus}" for focus in get_args(Focus)),
+        *(f"loop_{loop}" for loop in get_args(Loop)),
         *(f"priority_{priority}" for priority in get_args(Priority)),
     }
     assert named - set(TABLE) == set()
 
 
-def test_every_caution_has_a_heading() -> None:
+def cautions() -> set[str]:
+    """Every code, as the sources have it."""
     texts = [path.read_text() for path in ROOM.rglob("*.py") if "ui" not in path.parts]
     codes = {code for text in texts for code in re.findall(r"(?:_prompt|_caution)\(\s*\"(\w+)\"", text)}
     codes |= {code for text in texts for code in re.findall(r"(?:Caution|Advice)\(\s*code=\"(\w+)\"", text)}
     assert {"abstract_words", "small_subject", "prompt_too_long", "guidance_drifts"} <= codes
-    shown = codes - {"picture_not_seen"}  # the page says that with the quote
-    assert {f"warning_{code}" for code in shown} - set(TABLE) == set()
+    return codes - {"picture_not_seen"}  # the page says that with the quote
+
+
+def test_every_caution_has_a_heading() -> None:
+    assert {f"warning_{code}" for code in cautions()} - set(TABLE) == set()
+
+
+def test_every_code_of_the_service_has_a_chinese_sentence() -> None:
+    refusals = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, I2VError)}
+    symptoms = {name.removeprefix("hint_") for name in TABLE if name.startswith("hint_")}
+    known = cautions() | refusals | symptoms | {"guidance"}  # the last: a model's own advice, without a code
+    assert set(CHINESE) == known
+    assert all(re.search(r"[\u4e00-\u9fff]", text) for text in CHINESE.values())
+    assert Words("zh").told("server_overloaded") == CHINESE["server_overloaded"]
+    assert Words("en").told("server_overloaded") is Words("zh").told("of_tomorrow") is None
 
 
 @pytest.mark.parametrize(
