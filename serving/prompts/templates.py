@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.presets import ModelProfile, Range
+from serving.presets import I2VGEN_XL, ModelProfile, Range
 
 Parameters = Mapping[str, Any]
 """Values by the API's names."""
@@ -51,12 +51,17 @@ class Category:
 
 
 def allowed(parameters: Parameters, profile: ModelProfile) -> dict[str, Any]:
-    """Of `parameters`, those that are legal for the model; its own defaults take the others' place."""
-    return {name: value for name, value in parameters.items() if _is_allowed(name, value, profile)}
+    """Of `parameters`, those that suit the model; its own defaults take the others' place.
+
+    They were chosen for I2VGen-XL: a value suits where it is legal, and the model's default is I2VGen-XL's own. A model
+    of four steps is not asked for fifty.
+    """
+    return {name: value for name, value in parameters.items() if _suits(name, value, profile)}
 
 
-def _is_allowed(name: str, value: Any, profile: ModelProfile) -> bool:
+def _suits(name: str, value: Any, profile: ModelProfile) -> bool:
     if name == "resolution":
-        return value in profile.resolutions
+        return value in profile.resolutions and profile.default_resolution == I2VGEN_XL.default_resolution
     limits: Range = getattr(profile, name)
-    return bool(limits.low <= value <= limits.high)
+    usual: Range = getattr(I2VGEN_XL, name)
+    return bool(limits.low <= value <= limits.high) and limits.default == usual.default

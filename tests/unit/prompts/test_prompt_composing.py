@@ -65,9 +65,15 @@ def test_animals_move_with_more_guidance() -> None:
     assert (parameters["guidance_scale"], parameters["num_inference_steps"]) == (10.0, 60)
 
 
-def test_what_a_model_does_not_allow_is_left_to_its_defaults() -> None:
+def test_a_model_of_other_defaults_keeps_them() -> None:
+    """Sixty steps at 512p are minutes for a model that is made for six at 256p."""
     written = write("running dog", "animals", SMALL)
-    assert (written.parameters, written.negative_prompt) == ({"resolution": "512p", "num_frames": 16}, None)
+    assert (written.parameters, written.negative_prompt) == ({}, None)
+    few = I2VGEN_XL.num_inference_steps.model_copy(update={"default": 4})
+    distilled = I2VGEN_XL.model_copy(update={"num_inference_steps": few})
+    assert write("running dog", "animals", distilled).parameters.keys() & {"num_inference_steps", "resolution"} == {
+        "resolution"
+    }
     for each in templates_of(None, SMALL):
         resolved(each, SMALL)
 
