@@ -480,10 +480,14 @@ def all_jobs(api: Api) -> dict[str, int]:
 def test_ctrl_c_leaves_the_jobs_and_says_how_to_go_on(roomy: Api, tmp_path: Path) -> None:
     source = sheet(tmp_path / "in", {"picture": "a.png"}, {"picture": "b.png"})
     with listening(roomy) as server:
-        interrupting = threading.Thread(target=interrupt_when, args=(tmp_path / "clips" / FILE, 2))
+        over = threading.Event()
+        interrupting = threading.Thread(target=interrupt_when, args=(tmp_path / "clips" / FILE, 2, over))
         interrupting.start()
-        code, told = batch(server, source, tmp_path / "clips", *WORDS)
-        interrupting.join()
+        try:
+            code, told = batch(server, source, tmp_path / "clips", *WORDS)
+        finally:
+            over.set()
+            interrupting.join()
     assert (code, told["clips"]) == (130, {"accepted": 2})
     assert "the same command goes on" in told["summary"]
     with working(roomy) as server:
@@ -491,8 +495,10 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_go_on(roomy: Api, tmp_path: Path
     assert roomy.count() == 2
 
 
-def interrupt_when(manifest: Path, accepted: int) -> None:
-    """As Ctrl-C does, once so many clips are accepted."""
-    while not manifest.exists() or manifest.read_text().count('"accepted"') < accepted:
+def interrupt_when(manifest: Path, accepted: int, over: threading.Event) -> None:
+    """As Ctrl-C does, once so many clips are accepted; again after a while, as people do."""
+    while not over.is_set() and (not manifest.exists() or manifest.read_text().count('"accepted"') < accepted):
         time.sleep(0.01)
-    signal.raise_signal(signal.SIGINT)
+    while not over.is_set():
+        signal.raise_signal(signal.SIGINT)
+        over.wait(20.0)
