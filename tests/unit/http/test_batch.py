@@ -477,17 +477,22 @@ def all_jobs(api: Api) -> dict[str, int]:
     return found
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell has what it starts in the background ignore SIGINT, and the tests' processes inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_the_jobs_and_says_how_to_go_on(roomy: Api, tmp_path: Path) -> None:
     source = sheet(tmp_path / "in", {"picture": "a.png"}, {"picture": "b.png"})
     with listening(roomy) as server:
-        over = threading.Event()
-        interrupting = threading.Thread(target=interrupt_when, args=(tmp_path / "clips" / FILE, 2, over))
+        interrupting = threading.Thread(target=interrupt_when, args=(tmp_path / "clips" / FILE, 2))
         interrupting.start()
-        try:
-            code, told = batch(server, source, tmp_path / "clips", *WORDS)
-        finally:
-            over.set()
-            interrupting.join()
+        code, told = batch(server, source, tmp_path / "clips", *WORDS)
+        interrupting.join()
     assert (code, told["clips"]) == (130, {"accepted": 2})
     assert "the same command goes on" in told["summary"]
     with working(roomy) as server:
@@ -518,10 +523,8 @@ def test_a_cancel_is_not_taken_for_a_lost_connection() -> None:
     assert asyncio.run(cancelled())
 
 
-def interrupt_when(manifest: Path, accepted: int, over: threading.Event) -> None:
-    """As Ctrl-C does, once so many clips are accepted; again after a while, as people do."""
-    while not over.is_set() and (not manifest.exists() or manifest.read_text().count('"accepted"') < accepted):
+def interrupt_when(manifest: Path, accepted: int) -> None:
+    """As Ctrl-C does, once so many clips are accepted."""
+    while not manifest.exists() or manifest.read_text().count('"accepted"') < accepted:
         time.sleep(0.01)
-    while not over.is_set():
-        signal.raise_signal(signal.SIGINT)
-        over.wait(20.0)
+    signal.raise_signal(signal.SIGINT)
