@@ -20,7 +20,7 @@ from harness import PICTURE, Service, wait_for
 
 from serving.clip import probe, read_recipe
 from serving.jobs.store import open_store
-from serving.metrics import CANCELS, FAILURES, OUT_OF_MEMORY, PEAK_MEMORY, TABLE, WEBHOOKS
+from serving.metrics import CANCELS, FAILURES, KERNELS, OUT_OF_MEMORY, PEAK_MEMORY, TABLE, WEBHOOKS
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -232,8 +232,8 @@ def test_metrics_of_every_stage(http: httpx.Client) -> None:
     wait_for(lambda: following(http, video)["status"] == "completed", 90)
     assert http.post("/v1/videos", json={"prompt": "p"}).status_code == 400
     long = submit(http, num_inference_steps=50)
-    # A card out of memory, and memory itself, need a GPU, webhooks a receiver; the rest may come from other tests.
-    apart = {OUT_OF_MEMORY, PEAK_MEMORY, FAILURES, CANCELS, WEBHOOKS}
+    # Memory, running out of it, and kernels need a GPU, webhooks a receiver; the rest may come from other tests.
+    apart = {KERNELS, OUT_OF_MEMORY, PEAK_MEMORY, FAILURES, CANCELS, WEBHOOKS}
     expected = {f"ray_{metric.name}" for metric in TABLE if metric not in apart}
 
     def all_seen() -> bool:
