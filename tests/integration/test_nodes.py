@@ -73,7 +73,7 @@ def test_one_node_dies_and_one_leaves_in_mid_job(nodes: RayNodes, jobs: JobStore
         # One clip each. An encoder that died with the node may have left a file that no job names.
         stored = [entry.key.removeprefix("outputs/") for entry in S3Storage(s3_url).entries("outputs")]
         named = [key for job in ended for key in (job.result or {})["files"].values()]
-        assert len(set(named)) == 3 * len(ids)
+        assert len(set(named)) == 4 * len(ids)  # clip, poster, sprite sheet, recipe
         assert set(named) <= set(stored)
         assert any("Encoder" in title for title in killed) or set(named) == set(stored)
         wait_for(client.ready, 60, nodes.console)
