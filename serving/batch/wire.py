@@ -5,7 +5,6 @@ Knows nothing of sheets and manifests.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -131,9 +130,6 @@ class Wire:
                 try:
                     response = checked(await self._http.request(method, path, **options))
                 except httpx.HTTPError as error:
-                    if (task := asyncio.current_task()) is not None and task.cancelling():
-                        # A connection that closes under a cancelled request may end it by an error of its own.
-                        raise asyncio.CancelledError from error
                     raise unreachable(self.server, error) from error
                 self._answered_at = time.monotonic()
                 return response

@@ -500,29 +500,6 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_go_on(roomy: Api, tmp_path: Path
     assert roomy.count() == 2
 
 
-class Closing(httpx.AsyncBaseTransport):
-    """A server that never answers; a cancelled request ends by an error, as a closed connection's may."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            raise httpx.ReadError("closed", request=request) from None
-        raise AssertionError
-
-
-def test_a_cancel_is_not_taken_for_a_lost_connection() -> None:
-    async def cancelled() -> bool:
-        async with Wire("http://service", transport=Closing()) as wire:
-            asking = asyncio.create_task(wire.retrieve("video_1"))
-            await asyncio.sleep(0.01)
-            asking.cancel()
-            await asyncio.wait([asking], timeout=10)
-            return asking.cancelled()
-
-    assert asyncio.run(cancelled())
-
-
 def interrupt_when(manifest: Path, accepted: int) -> None:
     """As Ctrl-C does, once so many clips are accepted."""
     while not manifest.exists() or manifest.read_text().count('"accepted"') < accepted:
