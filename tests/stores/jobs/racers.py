@@ -36,7 +36,7 @@ def race(target: Callable[..., Any], each: Iterable[tuple[Any, ...]]) -> list[An
     start.set()
     found = [answers.get() for _ in runners]
     for runner in runners:
-        runner.join(30)
+        runner.join(120)
     for answer in found:
         if isinstance(answer, BaseException):
             raise answer
