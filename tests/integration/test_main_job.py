@@ -184,7 +184,7 @@ def test_events_through_serve_s_proxy(http: httpx.Client) -> None:
                 if event["stage"] == "denoising":
                     steps.append(event["step"])
                     if len(steps) == 3:
-                        httpx.post(f"{http.base_url}v1/videos/{video}/cancel").raise_for_status()
+                        http.post(f"/v1/videos/{video}/cancel").raise_for_status()
     # Had they been held back until the end, there would have been nothing to cancel.
     assert (event["status"], event["error"]["code"]) == ("failed", "cancelled")
     assert len(set(steps)) >= 3

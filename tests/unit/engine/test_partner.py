@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from serving.engine import partner
+from serving.engine import link, partner
 from serving.engine.link import Door, LinkLost, Meeting, connect
 from serving.engine.pipeline import Pipeline
 from serving.engine.replay import Replay
@@ -42,6 +42,7 @@ class Interrupted(Exception):
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no lost card."""
     monkeypatch.setattr(partner, "LATE_S", 120.0)
+    monkeypatch.setattr(link, "SILENCE_S", 120.0)
 
 
 @pytest.fixture
