@@ -28,7 +28,7 @@ test: install
 		tests/integration/test_crashes.py tests/integration/test_main_job.py tests/browser tests/clients
 	$(BIN)/python -m pytest tests/gpu
 
-# The page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
+# All of the page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
 test-browser: install
 	$(BIN)/python -m pytest tests/browser
 
@@ -37,7 +37,7 @@ test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
 		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py
 
-# Clients that others wrote, in several versions, Schemathesis, and every example of the documentation; what they need is
+# Clients that others wrote, in more versions, Schemathesis, and every example of the documentation; what they need is
 # installed into .cache/clients.
 test-clients: install
 	$(BIN)/python -m pytest tests/clients

@@ -55,6 +55,7 @@ REQUEST = VideoRequest(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a service go to one worker, where there are several."""
     for item in items:
