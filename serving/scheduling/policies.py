@@ -100,9 +100,8 @@ class ResolutionAware:
         _, _, task = heapq.heappop(group.tasks)
         if not group.tasks:
             del self._groups[chosen.job_id]
-        tally.usage(now)
-        batch, timed = task.priority == "batch", task.deadline is not None
-        tally.charge(task.owner, task.seconds[pool], batch=batch, timed=timed)
+        batch, timed, took_s = task.priority == "batch", task.deadline is not None, task.seconds[pool]
+        tally.charge(task.owner, took_s, batch=batch, timed=timed, until=now + took_s)
         self.waiting -= 1
         self.waiting_s -= task.estimate_s
         self._by_fit[group.fit].subtract(task.seconds)
