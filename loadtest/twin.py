@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from loadtest.baseline import RequestCounting
 from loadtest.scenarios import Fields, Request
 from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, ModelProfile
@@ -14,7 +15,7 @@ from serving.scheduling.capacity import Target
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool
-from serving.scheduling.policies import Policy, RequestCounting, ResolutionAware
+from serving.scheduling.policies import Policy, ResolutionAware
 from serving.scheduling.simulator import Arrival, Fleet, Outcome, Rules, Simulated, simulate
 
 START_S = 60.0
