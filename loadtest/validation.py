@@ -16,11 +16,12 @@ from pathlib import Path
 
 from loadtest.emulated import Pool, service
 from loadtest.openloop import Told
+from loadtest.quantile import quantile
 from loadtest.recording import record
 from loadtest.rows import COMPLETED, Recorded, Row
 from loadtest.scenarios import PREVIEW, Request
 from loadtest.server import Target
-from loadtest.twin import Cards, ours, play, quantile, shape_of
+from loadtest.twin import Cards, ours, play, shape_of
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds

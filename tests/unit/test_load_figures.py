@@ -10,6 +10,7 @@ from loadtest.emulated import Pool
 from loadtest.knee import Limit, Trial, find, judge
 from loadtest.measured import measure, open_at
 from loadtest.plan import promise
+from loadtest.quantile import quantile
 from loadtest.rows import Recorded, Row, line, read
 from loadtest.scenarios import PREVIEW, Request, hastened
 from loadtest.validation import Case, Compared, Overheads, compare, predict
@@ -71,6 +72,19 @@ def test_goodput_counts_what_was_in_time_alone() -> None:
     assert found.cost.dollars == pytest.approx(9 * 4.0 / 3600 * 0.40)
     assert found.phases["all"]["queue"].p50 == pytest.approx(2.0)
     assert found.phases["all"]["queue"].p99 == pytest.approx(52.0)
+
+
+def test_a_quantile_is_a_value_that_occurred() -> None:
+    twenty = [float(n) for n in range(20, 0, -1)]
+    assert [quantile(twenty, share) for share in (0.0, 0.05, 0.5, 0.51, 0.95, 1.0)] == [
+        1.0,
+        1.0,
+        10.0,
+        11.0,
+        19.0,
+        20.0,
+    ]
+    assert quantile([], 0.5) == float("inf")
 
 
 def test_open_requests_over_time() -> None:
