@@ -21,7 +21,7 @@ from serving.scheduling.simulator import Arrival, Fleet, Outcome, Rules, Simulat
 
 START_S = 60.0
 SLACK = 0.03
-"""Standard deviation of a job's seconds around what is expected, in logarithms: what cards were measured to vary by."""
+"""Standard deviation of a job's seconds around what is expected, in logarithms: assumed."""
 
 
 @dataclass(frozen=True)
