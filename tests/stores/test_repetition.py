@@ -66,7 +66,7 @@ class Submitter:
     async def send(
         self, repetition: Repetition | None, prompt: str = "p", caller: Caller = SHOP, picture: bytes = PICTURE
     ) -> Job:
-        return await self.service.submit(VideoParameters(prompt=prompt), picture, caller, repetition)
+        return await self.service.intake.submit(VideoParameters(prompt=prompt), picture, caller, repetition)
 
     def count(self) -> int:
         return len(self.store.list()[0])
