@@ -47,6 +47,7 @@ ORDER = [
     "card_meter",
     "card_speed",
     "watchdog",
+    "patience",
     "fault_points",
     "webhooks",
     "courier",
