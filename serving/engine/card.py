@@ -119,8 +119,8 @@ def grow_in_place() -> None:
     """Have this process's CUDA allocator grow its segments instead of collecting many, unless it was told anything.
 
     Clips of many shapes cut fixed segments into pieces that fit nothing: of a clip that just fits its card, up to a
-    fifth was lost so (`python -m loadtest.peaks`). The allocator reads the variable when it first allocates,
-    and where it is set does not look at PYTORCH_CUDA_ALLOC_CONF, its older name.
+    fifth was lost so (`python -m loadtest.peaks`). The allocator reads the variable when it first allocates;
+    where its older name PYTORCH_CUDA_ALLOC_CONF is set too, which one holds differs within PyTorch.
     """
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
