@@ -14,6 +14,7 @@ from serving.http.quotes import VideoQuote, video_quote
 from serving.http.repetition import repetition_of
 from serving.http.submission import read_parameters, read_prompt, read_submission
 from serving.jobs.job import Job
+from serving.jobs.standing import Standing
 from serving.limits import MAX_PROMPT_CHARACTERS
 from serving.parameters import VideoParameters
 from serving.remote_picture import FIELD as PICTURE
@@ -100,8 +101,13 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         summary="Follow a video as server-sent events",
     )
     async def follow(video_id: str, caller: Asking, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+        job = await service.videos.retrieve(video_id, caller)
         standing = await service.videos.standing(video_id, caller)
-        return events.events_response(standing, service.videos.follow(standing), last_event_id)
+
+        async def eta_s(now: Standing) -> float | None:
+            return await service.videos.eta_s(now.of(job))
+
+        return events.events_response(standing, service.videos.follow(standing), eta_s, last_event_id)
 
     @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
