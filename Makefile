@@ -24,7 +24,7 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -m 'integration or conformance' \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'integration or conformance' \
 		tests/integration/test_crashes.py tests/integration/test_main_job.py tests/browser tests/clients
 	$(BIN)/python -m pytest tests/gpu
 

@@ -55,15 +55,6 @@ REQUEST = VideoRequest(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a service go to one worker, where there are several."""
-    for item in items:
-        room = item.path.parent.name
-        if room in ("integration", "browser", "clients"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem if room == "integration" else "page"))
-
-
 @pytest.fixture
 def new_job() -> Callable[..., NewJob]:
     """Makes jobs to insert; keywords change fields of the request, of the job, or both."""
