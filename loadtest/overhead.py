@@ -20,7 +20,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from sqlalchemy import insert
 
@@ -30,6 +29,7 @@ from loadtest import hammer
 from loadtest.arrivals import steady
 from loadtest.cpu import Spent, spent
 from loadtest.emulated import Pool, child
+from loadtest.listeners import listening
 from loadtest.measured import Spread, spread
 from loadtest.openloop import Progress
 from loadtest.recording import record
@@ -131,7 +131,7 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
             plain.turn()
             alone.turn()
         rows = [submitted(alone.figures("alone"))]
-        with _listening(service.url, path):
+        with listening(service.url, path, LISTENERS):
             rows.append(submitted(reads(f"with {LISTENERS} listeners")))
         _fill(service, waiting["id"])
         time.sleep(3.0)  # until every process has looked at the line once
@@ -166,46 +166,6 @@ def _bare() -> Iterator[ChildService]:
             yield started
         finally:
             started.stop()
-
-
-@contextmanager
-def _listening(url: str, path: str) -> Iterator[None]:
-    """So many who follow the video, each on a connection of its own, read by a thread of their own."""
-    import threading
-
-    over = threading.Event()
-    ready = threading.Event()
-
-    async def listen(client: httpx.AsyncClient, opened: asyncio.Semaphore) -> None:
-        async with client.stream("GET", f"{path}/events") as response:
-            response.raise_for_status()
-            opened.release()
-            async for _ in response.aiter_raw():
-                pass
-
-    async def all_of_them() -> None:
-        opened = asyncio.Semaphore(0)
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits) as client:  # noqa: S113 - they wait
-            tasks = [asyncio.create_task(listen(client, opened)) for _ in range(LISTENERS)]
-            for _ in range(LISTENERS):
-                await asyncio.wait_for(opened.acquire(), 30)
-            ready.set()
-            while not over.is_set():
-                await asyncio.sleep(0.2)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True)
-    thread.start()
-    try:
-        if not ready.wait(60):
-            raise TimeoutError(f"not all of {LISTENERS} listeners were heard")
-        yield
-    finally:
-        over.set()
-        thread.join(30)
 
 
 def _submits(figures: Figures, service: ChildService, target: Target, seconds: float, folder: Path) -> Figures:

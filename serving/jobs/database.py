@@ -53,8 +53,8 @@ class Database:
     async def look(self, work: Callable[[Connection], T]) -> T:
         """`read` for an event loop; on the loop itself where nothing has to be waited for, as `work` must be short.
 
-        A thread and the way back cost more than a small read. And behind Serve's proxy a request that is answered
-        without ever waiting costs half as much: the replica does not ask the proxy whether its client is still there.
+        A thread and the way back cost more than a small read; and for a request that waits for anything at all, Serve's
+        replica asks the proxy over and over whether the client is still there, which costs more than both.
         """
         if self._unwaiting is not None:
             with suppress(DBAPIError, PoolExhausted), self._unwaiting.connect() as connection:
