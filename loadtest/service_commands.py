@@ -76,14 +76,16 @@ def overhead(
 ) -> None:
     """What the service costs beside a bare Serve handler, with listeners and long lines; exit code 1 if too much."""
     found = measuring.measure(turns, turn_s, submit_s, out, progress.print)
-    table = Table("measured", "reads/s", "turns", "submit p50 ms", "p90 ms", "p99 ms", "worst ms", "refused")
+    table = Table("measured", "reads/s", "turns", "CPU ms", "submit p50 ms", "p90", "p99", "worst", "refused", "CPU ms")
     for row in (found.bare, *found.rows):
         each = " ".join(f"{value:.0f}" for value in row.reads)
-        spent = row.submit
-        times = () if spent is None else (spent.p50, spent.p90, spent.p99, spent.worst)
+        took = row.submit
+        times = () if took is None else (took.p50, took.p90, took.p99, took.worst)
         cells = [f"{value * 1000:.0f}" for value in times] or [""] * 4
-        table.add_row(row.name, f"{row.read_rate:.0f}", each, *cells, str(row.refused) if spent else "")
+        refused = "" if took is None else str(row.refused)
+        table.add_row(row.name, f"{row.read_rate:.0f}", each, _cost(row.read_ms), *cells, refused, _cost(row.submit_ms))
     console.print(table)
+    console.print("CPU ms: processor time for each request, of all the server's processes + of the load generator")
     _verdict(found.promises)
 
 
@@ -106,6 +108,10 @@ def soak(
             ("memory flat", all(row.flat for row in found.grown)),
         ]
     )
+
+
+def _cost(cost: measuring.Cost | None) -> str:
+    return "" if cost is None else f"{cost[0]:.1f} + {cost[1]:.1f}"
 
 
 def _verdict(promises: Sequence[tuple[str, bool]]) -> None:

@@ -66,7 +66,7 @@ class Videos:
     async def look_up(self, video_id: str, caller: Caller) -> tuple[Job, int | None]:
         """The same, with its place in line, 1 for the next; None once it has left the queue."""
         _check_id(video_id)
-        job, position = await asyncio.to_thread(self._store.follow, video_id)
+        job, position = await self._store.look_up(video_id)
         return _owned(job, caller), position
 
     async def queue_position(self, job: Job) -> int | None:

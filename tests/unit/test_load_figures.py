@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.cpu import Spent
 from loadtest.emulated import Pool
 from loadtest.knee import Limit, Trial, find, judge
 from loadtest.measured import measure, open_at
@@ -204,3 +205,9 @@ def test_fifteen_percent_is_of_what_was_measured() -> None:
     assert Compared("p50", 10.0, 11.5, 0.0, 0.0).kept
     assert not Compared("p50", 10.0, 8.4, 0.0, 0.0).kept
     assert not Compared("p50", 0.0, 1.0, 0.0, 0.0).kept
+
+
+def test_processor_time_is_told_of_server_and_load_generator_apart() -> None:
+    spent = Spent(served=5.0, generated=1.0) - Spent(served=3.0, generated=0.5)
+    assert spent.each_ms(100) == (20.0, 5.0)
+    assert (spent + spent).each_ms(100) == (40.0, 10.0)
