@@ -24,10 +24,11 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/stores
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/integration/test_main_job.py tests/integration/test_crashes.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'integration or conformance' \
+		tests/integration/test_crashes.py tests/integration/test_main_job.py tests/browser tests/clients
 	$(BIN)/python -m pytest tests/gpu
 
-# The page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
+# All of the page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.
 test-browser: install
 	$(BIN)/python -m pytest tests/browser
 
@@ -36,7 +37,7 @@ test-cluster: install
 	$(BIN)/python -m pytest tests/integration/test_nodes.py tests/integration/test_sleeping_pools.py \
 		tests/integration/test_emulated_pools.py tests/integration/test_two_cards.py
 
-# Clients that others wrote, in several versions, Schemathesis, and every example of the documentation; what they need is
+# Clients that others wrote, in more versions, Schemathesis, and every example of the documentation; what they need is
 # installed into .cache/clients.
 test-clients: install
 	$(BIN)/python -m pytest tests/clients

@@ -15,7 +15,7 @@ import psutil
 from serving.client import ApiError, Client
 from serving.presets import BUILTIN
 
-START_LIMIT_S = 120.0
+START_LIMIT_S = 240.0
 STOP_LIMIT_S = 60.0
 LEFT_S = 10.0
 """How long its processes may outlive the command that started them."""

@@ -9,6 +9,9 @@ import asyncio
 import time
 from urllib.parse import urlsplit
 
+SILENT_S = 30.0
+"""So long a first answer is waited for."""
+
 
 class _Connection(asyncio.Protocol):
     """Sends the next request once an answer is whole."""
@@ -47,10 +50,10 @@ def _whole(head: bytes, body: bytes) -> bool:
 
 
 async def rate(url: str, path: str, seconds: float, connections: int = 16) -> float:
-    """Answers a second to `GET path`.
+    """Answers a second to `GET path`, counted for `seconds`, or until there is one where that takes longer.
 
     Raises:
-        ValueError: an answer was no 200.
+        ValueError: an answer was no 200, or there was none for a long time.
     """
     where = urlsplit(url)
     request = f"GET {path} HTTP/1.1\r\nhost: {where.netloc}\r\naccept: */*\r\n\r\n".encode()
@@ -61,6 +64,8 @@ async def rate(url: str, path: str, seconds: float, connections: int = 16) -> fl
     ]
     began = time.perf_counter()
     await asyncio.sleep(seconds)
+    while not any(one.answered for _, one in opened) and time.perf_counter() - began < seconds + SILENT_S:
+        await asyncio.sleep(0.01)
     answered = sum(one.answered for _, one in opened)
     took_s = time.perf_counter() - began
     for transport, _ in opened:

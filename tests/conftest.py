@@ -1,4 +1,4 @@
-"""Fixtures many tests share: job stores in SQLite and in a real PostgreSQL, jobs to put in, and storages.
+"""Fixtures many tests share: job stores in SQLite and in a real PostgreSQL, jobs to put in, storages, and a service.
 
 PostgreSQL's binaries are looked for in PATH and in /usr/lib/postgresql. Without them, or without the S3 server
 (moto), their tests are skipped, and fail where CI=true.
@@ -11,18 +11,21 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 import pytest
+from missing import missing
 from sqlalchemy import create_engine, text
 
+from deployments.child import ChildService, free_port
 from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore, open_store
 from serving.request import VideoRequest
@@ -74,7 +77,7 @@ def postgres_server() -> Iterator[str]:
     """The URL of a throw-away PostgreSQL server, without a database's name."""
     initdb, pg_ctl = _binary("initdb"), _binary("pg_ctl")
     if initdb is None or pg_ctl is None:
-        _missing("PostgreSQL's initdb and pg_ctl are not installed")
+        missing("PostgreSQL's initdb and pg_ctl are not installed")
     # Not pytest's own folder: nobody but its owner may enter that, and the server refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="i2v-postgres-"))
     user = _unprivileged_user()
@@ -87,7 +90,7 @@ def postgres_server() -> Iterator[str]:
             subprocess.run(argv, user=user, cwd="/", stdout=out, stderr=out, check=True, timeout=60)
 
     data = str(folder / "data")
-    port = _free_port()
+    port = free_port()
     settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c autovacuum=off"
     try:
         run(initdb, "-D", data, "-U", "i2v", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -168,7 +171,7 @@ def s3_server() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer
     except ImportError as error:
-        _missing(f"moto's S3 server is not installed ({error})")
+        missing(f"moto's S3 server is not installed ({error})")
     # It tells of each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -208,10 +211,15 @@ def storage(storage_at: str | Path) -> Storage:
     return S3Storage(storage_at) if isinstance(storage_at, str) else DirectoryStorage(storage_at)
 
 
-def _missing(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildService]:
+    """A whole service with its page: one for all tests of the page and of clients."""
+    running = ChildService(tmp_path_factory.mktemp("service"), I2V_PAGE="1")
+    running.start()
+    while httpx.get(f"{running.url}/ui/", timeout=60).status_code == 503:
+        time.sleep(0.2)
+    yield running
+    assert running.stop(signal.SIGTERM) == 0
 
 
 def _execute(url: str, *statements: str) -> None:
@@ -237,9 +245,3 @@ def _unprivileged_user() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -38,9 +38,11 @@ for (const variant of ['thumbnail', 'spritesheet']) {
   assert.equal(still.readUInt16BE(0), 0xffd8);
 }
 
+// Those that come next wait for it.
+const slow = { num_inference_steps: 50, num_frames: 16 };
 // A picture by data URL, in the form of this client: input_reference[image_url].
 const image_url = `data:image/jpeg;base64,${readFileSync(picture).toString('base64')}`;
-const by_url = await client.videos.create({ prompt: 'pan right', input_reference: { image_url } });
+const by_url = await client.videos.create({ prompt: 'pan right', input_reference: { image_url }, ...slow });
 const named = await client.videos.create({ prompt: 'p', input_reference: await toFile(readFileSync(picture), 'upload') });
 const remix = await client.videos.remix(by_url.id, { prompt: 'zoom in' });
 assert.deepEqual([remix.remixed_from_video_id, remix.prompt], [by_url.id, 'zoom in']);

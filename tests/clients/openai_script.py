@@ -17,6 +17,7 @@ from typing import Any
 import openai
 
 QUICK = {"num_inference_steps": 4}
+SLOW = {"num_inference_steps": 50, "num_frames": 16}
 
 
 def refused(error: type[openai.APIStatusError], call: Callable[[], Any], code: str, param: str | None = None) -> None:
@@ -57,7 +58,7 @@ def main(url: str, picture: Path) -> None:
     assert videos.download_content(video.id, variant="spritesheet").read()[:2] == b"\xff\xd8"
 
     # Bytes without a name; then the same picture with another prompt.
-    unnamed = videos.create(prompt="pan right", input_reference=io.BytesIO(picture.read_bytes()), extra_body=QUICK)
+    unnamed = videos.create(prompt="pan right", input_reference=io.BytesIO(picture.read_bytes()), extra_body=SLOW)
     assert unnamed.status in ("queued", "in_progress")
     remixed = videos.remix(unnamed.id, prompt="zoom in")
     assert remixed.remixed_from_video_id == unnamed.id

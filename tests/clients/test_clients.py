@@ -33,12 +33,13 @@ def run(*command: str | Path, packages: Path | str | None = None, cwd: Path | No
         check=False,
         env=environment,
         cwd=cwd,
-        timeout=280,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.conformance
 @pytest.mark.parametrize("version", ["2.2.0", "2.54.0", NEWEST])
 def test_openai_of_python(service: ChildService, version: str) -> None:
     packages = python_package("openai", version)
@@ -47,20 +48,21 @@ def test_openai_of_python(service: ChildService, version: str) -> None:
     assert used == version or (version == NEWEST and int(used.split(".")[0]) >= 3)
 
 
-@pytest.mark.parametrize("version", ["6.49.0", NEWEST])
+@pytest.mark.parametrize("version", ["6.49.0", pytest.param(NEWEST, marks=pytest.mark.conformance)])
 def test_openai_of_javascript(service: ChildService, version: str) -> None:
     folder = npm_package("openai", version)
     used = json.loads(run("node", SCRIPTS / "openai_script.mjs", service.url, PICTURE, folder))["version"]
     assert used == version or (version == NEWEST and int(used.split(".")[0]) >= 7)
 
 
+@pytest.mark.conformance
 def test_a_script_of_the_older_gradio_style(service: ChildService, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     run(sys.executable, SCRIPTS / "predict_script.py", service.url, PICTURE, clip)
     assert (probe(clip).frames, probe(clip).fps) == (8, 8)
 
 
-@pytest.mark.parametrize("version", ["1.14.0", NEWEST])
+@pytest.mark.parametrize("version", ["1.14.0", pytest.param(NEWEST, marks=pytest.mark.conformance)])
 def test_gradio_client(service: ChildService, tmp_path: Path, version: str) -> None:
     packages = python_package("gradio_client", version)
     said = run(sys.executable, SCRIPTS / "gradio_script.py", service.url, PICTURE, tmp_path, packages=packages)
@@ -70,6 +72,7 @@ def test_gradio_client(service: ChildService, tmp_path: Path, version: str) -> N
     assert probe(Path(told["clip"])).frames == 30
 
 
+@pytest.mark.conformance
 def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     """It offers image-to-image alone at an address of one's own, and wants a picture back: an animated one is."""
     client = InferenceClient(model=f"{service.url}/models/builtin")
@@ -90,6 +93,7 @@ def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     assert "num_frames" in str(refused.value)
 
 
+@pytest.mark.conformance
 def test_hugging_face_s_image_to_video(service: ChildService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client speaks this task's wire, but only to its own providers; its table is told of one's own address."""
     task: Any = HFInferenceBinaryInputTask("image-to-video")

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packages import NEWEST, missing, npm_package
+from missing import missing
+from packages import NEWEST, npm_package
 from pages import PAGES, ROOT, Block, blocks
 
 from deployments.child import ChildService, free_port

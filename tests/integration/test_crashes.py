@@ -13,14 +13,14 @@ from pathlib import Path
 
 import openai
 import pytest
-from harness import PICTURE, Service, wait_for
+from harness import LIMIT_S, PICTURE, Service, wait_for
 from receiver import Receiver
 
 from serving.client import Client, Video
 from serving.clip import probe
 
-STEPS = 20
-"""Three seconds of an emulated card's work."""
+STEPS = 40
+"""Six seconds of an emulated card's work."""
 FIELDS = {"prompt": "pan left", "resolution": "256p", "num_frames": 8, "seed": 0}
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -31,7 +31,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     pools = [{"name": "default", "card": "rtx4090", "model": "emulated"}]
     hooks = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "1"}
     folder = tmp_path_factory.mktemp("own")
-    service = Service(folder, I2V_POOLS=json.dumps(pools), I2V_LEASE_S="5", I2V_STEP_TIMEOUT_S="5", **hooks)
+    service = Service(folder, I2V_POOLS=json.dumps(pools), I2V_LEASE_S="8", I2V_STEP_TIMEOUT_S="8", **hooks)
     service.start()
     yield service
     service.kill_everything()
@@ -43,7 +43,7 @@ def submit(client: Client, steps: int = STEPS, **fields: str) -> Video:
 
 def submit_and_reach_the_model(client: Client) -> Video:
     video = submit(client)
-    now = wait_for(lambda: (v := get(client, video))["step"] and v, 90)
+    now = wait_for(lambda: (v := get(client, video))["step"] and v, LIMIT_S)
     assert now["status"] == "in_progress"
     assert now["step"] < STEPS
     return video
@@ -55,7 +55,9 @@ def get(client: Client, video: Video) -> Video:
 
 def assert_completed_once(service: Service, client: Client, video: Video, attempt: int, left: int = 1) -> None:
     """`left`: clips on the disk, that of an attempt which died before it was told of included."""
-    done = wait_for(lambda: (v := get(client, video))["status"] in ("completed", "failed") and v, 150, service.console)
+    done = wait_for(
+        lambda: (v := get(client, video))["status"] in ("completed", "failed") and v, LIMIT_S, service.console
+    )
     assert (done["status"], done["attempt"]) == ("completed", attempt), done["error"]
     clips = list(service.outputs.glob(f"*{video['id']}*.mp4"))
     assert len(clips) == left
@@ -75,7 +77,7 @@ def test_a_step_that_hangs_costs_one_attempt_and_its_process(own: Service) -> No
         (hung,) = own.replicas("Generator-default")
         own.arm("step", "hang")
         video = submit(client)
-        wait_for(lambda: not hung.is_running(), 60, own.console)
+        wait_for(lambda: not hung.is_running(), LIMIT_S, own.console)
         assert_completed_once(own, client, video, attempt=2)
     assert re.search(r"the card is lost: no step within \d+ s", own.log())
 
@@ -89,7 +91,7 @@ def test_the_encoder_dies_around_publishing(own: Service, point: str, attempt: i
     with Client(own.url) as client:
         own.arm(point, "kill")
         video = submit(client, steps=10)
-        wait_for(lambda: own.fault_taken(point), 90, own.console)
+        wait_for(lambda: own.fault_taken(point), LIMIT_S, own.console)
         assert_completed_once(own, client, video, attempt, left)
 
 
@@ -97,7 +99,7 @@ def test_the_dispatcher_dies_between_a_webhook_and_its_note(own: Service) -> Non
     with Receiver() as receiver, Client(own.url) as client:
         own.arm("webhooks.sent", "kill")
         video = submit(client, steps=10, webhook_url=receiver.url)
-        wait_for(lambda: len(receiver.got) == 2, 90, own.console)
+        wait_for(lambda: len(receiver.got) == 2, LIMIT_S, own.console)
         assert own.fault_taken("webhooks.sent")
         assert_completed_once(own, client, video, attempt=1)
     first, second = receiver.got

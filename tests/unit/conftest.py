@@ -1,4 +1,4 @@
-"""A model for tests that run all of a clip, or several."""
+"""A model for tests that run all of a clip, or several; and how Hypothesis works here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from serving.presets import BUILTIN_FOLDER, PROFILE_FILE
+
+# The same examples at every run, however long they take: what a test finds depends on the code alone.
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.batch.contact_sheet import write_contact_sheet
@@ -60,7 +60,6 @@ def write_csv(path: Path, rows: list[dict[str, str]], delimiter: str = ",") -> P
     return path
 
 
-@settings(deadline=None)
 @given(rows=ROWS, delimiter=st.sampled_from(",;\t"))
 def test_a_sheet_says_the_same_as_csv_and_as_jsonl(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], delimiter: str
@@ -81,7 +80,6 @@ def test_a_sheet_says_the_same_as_csv_and_as_jsonl(
         assert one.fields == fields | shelf
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_name_leaves_its_folder(name: str) -> None:
     with suppress(InvalidParameter):
@@ -258,7 +256,6 @@ def entry(clip: PlannedClip, **changes: object) -> Entry:
     return Entry.model_validate(usual | rest | changes)
 
 
-@settings(deadline=None)
 @given(share=st.floats(0, 1))
 def test_a_manifest_cut_anywhere_holds_all_that_was_whole(
     tmp_path_factory: pytest.TempPathFactory, share: float

@@ -48,4 +48,4 @@ def test_what_does_not_stop_is_killed_and_leaves_no_process(tmp_path: Path, numb
     processes = service.processes()
     assert len(processes) == 2
     assert service.stop(number) is None
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []

@@ -227,4 +227,4 @@ def test_decoders_end_with_their_service(one: One) -> None:
     ending(drawn())
     process = ending.process()
     ending.decoders._idle.get()._ours.close()
-    process.wait(10)
+    process.wait(120)

@@ -97,9 +97,13 @@ def test_a_hung_ffmpeg_is_killed_with_its_children(tmp_path, fake_ffmpeg, reads)
     path, ids = tmp_path / "clip.part", tmp_path / "ids"
     fake_ffmpeg(f"touch '{path}'; {reads} sleep 60 & echo $$ $! > {ids}; echo 'still busy' >&2; wait")
     started = time.monotonic()
-    with pytest.raises(EncodingFailed, match=r"longer than 0\.3 s(?s:.*)still busy"):
-        encode(moving(32, 256, 256), 8, path, "mp4", timeout_s=0.3)
-    assert time.monotonic() - started < 10
+    for limit_s in (0.3, 3.0, 9.0):  # the first that is enough for it to begin at all
+        with pytest.raises(EncodingFailed, match=rf"longer than {limit_s:.3g} s") as refused:
+            encode(moving(32, 256, 256), 8, path, "mp4", timeout_s=limit_s)
+        if "still busy" in refused.value.message:
+            break
+    assert "still busy" in refused.value.message
+    assert time.monotonic() - started < 55
     assert not path.exists()
     for process in map(int, ids.read_text().split()):
         assert is_gone(process)
@@ -112,7 +116,7 @@ def test_more_frames_have_more_time(tmp_path, fake_ffmpeg):
 
 
 def is_gone(process: int) -> bool:
-    for _ in range(100):
+    for _ in range(1200):
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
         except (FileNotFoundError, ProcessLookupError):

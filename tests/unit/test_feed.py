@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection
 
 import pytest
@@ -51,7 +52,7 @@ def claim(store: JobStore) -> Job:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -76,7 +77,7 @@ def test_from_the_queue_to_the_end(sqlite_store: JobStore, new_job: Make) -> Non
                 sqlite_store.complete(job_id, job.attempt, {})
         return heard
 
-    heard = asyncio.run(asyncio.wait_for(follow(), 20))
+    heard = asyncio.run(asyncio.wait_for(follow(), 120))
     assert [(now.status.value, now.stage, now.progress) for now in heard] == [
         ("queued", None, 0),
         ("in_progress", "starting", 0),
@@ -91,6 +92,7 @@ def test_one_reader_for_two_hundred_who_follow(sqlite_store: JobStore, new_job: 
     ids = [sqlite_store.insert(new_job()).id for _ in range(200)]
     store = Looks(sqlite_store)
     feed = Feed(store)  # type: ignore[arg-type]
+    began = time.monotonic()
 
     async def last(job_id: str) -> Standing:
         return [now async for now in feed.follow(standing(sqlite_store, job_id))][-1]
@@ -108,7 +110,8 @@ def test_one_reader_for_two_hundred_who_follow(sqlite_store: JobStore, new_job: 
     assert [end.id for end in ends] == ids
     assert {end.error_code for end in ends} == {"cancelled"}
     assert max(store.asked) == 200
-    assert len(store.asked) < 200
+    # One after another, with a pause after each.
+    assert len(store.asked) <= (time.monotonic() - began) / feed_module.LOOK_S + 1
 
 
 def test_who_goes_away_is_forgotten_and_the_reader_ends(sqlite_store: JobStore, new_job: Make) -> None:
@@ -159,7 +162,7 @@ def test_who_is_slow_misses_what_lies_between_and_not_the_last(sqlite_store: Job
         assert now.status is JobStatus.FAILED
         return steps
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) == [0, 1, 7]
+    assert asyncio.run(asyncio.wait_for(main(), 120)) == [0, 1, 7]
 
 
 def test_a_deleted_job_is_told_of(sqlite_store: JobStore, new_job: Make) -> None:
@@ -171,7 +174,7 @@ def test_a_deleted_job_is_told_of(sqlite_store: JobStore, new_job: Make) -> None
             sqlite_store.delete(job_id)
 
     with pytest.raises(VideoNotFound):
-        asyncio.run(asyncio.wait_for(main(), 20))
+        asyncio.run(asyncio.wait_for(main(), 120))
     assert feed.listeners == 0
 
 
@@ -194,7 +197,7 @@ def test_a_store_out_of_reach_only_delays_the_news(sqlite_store: JobStore, new_j
             pass
         store.broken = False
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) is JobStatus.FAILED
+    assert asyncio.run(asyncio.wait_for(main(), 120)) is JobStatus.FAILED
 
 
 def test_there_is_room_for_so_many(sqlite_store: JobStore, new_job: Make) -> None:

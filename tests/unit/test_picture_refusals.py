@@ -184,13 +184,13 @@ def only_our_errors(data: bytes) -> None:
         assert Image.open(io.BytesIO(result.png)).size == (result.width, result.height)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
 def test_random_bytes_raise_only_our_errors(signature, data):
     only_our_errors(signature + data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from(sorted(SMALL)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),

@@ -21,7 +21,8 @@ from serving.request import resolve
 from serving.storage import DirectoryStorage
 
 
-def publish(store: JobStore, folder: Path) -> tuple[bool, Job]:
+def publish(store: JobStore, folder: Path, leases: list[JobLease] | None = None) -> tuple[bool, Job]:
+    """Whether it was, and the job then; `leases` gets the one that it is published under."""
     request = resolve(VideoParameters(prompt="pan left"), profile_for(BUILTIN), seed=1)
     store.insert(
         NewJob(request=request, picture_key="pictures/0.png", source_size=(64, 64), estimates={"default": 1.0})
@@ -30,6 +31,8 @@ def publish(store: JobStore, folder: Path) -> tuple[bool, Job]:
     assert job is not None
     frames = np.zeros((8, 64, 64, 3), np.uint8)
     with JobLease(store, job) as lease:
+        if leases is not None:
+            leases.append(lease)
         published = Publisher(store, DirectoryStorage(folder), "video_").publish(job, frames, {"timings_s": {}}, lease)
     return published, store.get(job.id)
 
@@ -77,13 +80,16 @@ def test_storage_out_of_reach_puts_the_job_back_and_leaves_no_file(
 def test_a_cancel_during_encoding_is_a_cancel(
     sqlite_store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    leases: list[JobLease] = []
+
     def cancel_now(frame: object) -> bytes:
         (running,) = sqlite_store.list()[0]
         sqlite_store.cancel(running.id)
-        time.sleep(1.5)  # the lease looks a few times a second
+        while not leases[0].should_stop():  # it looks a few times a second
+            time.sleep(0.01)
         return b"jpeg"
 
     monkeypatch.setattr(publishing, "poster", cancel_now)
-    published, job = publish(sqlite_store, tmp_path / "out")
+    published, job = publish(sqlite_store, tmp_path / "out", leases)
     assert (published, job.error_code) == (False, "cancelled")
     assert list((tmp_path / "out").iterdir()) == []

@@ -202,7 +202,7 @@ def test_a_step_that_hangs_is_told_with_its_job(
     class Hanging(Failing):
         def generate(self, *args: Any, on_step: Callable[[int, int], None], **options: Any) -> None:
             on_step(1, 50)
-            assert done.wait(20)
+            assert done.wait(120)
             raise InsufficientGpuMemory
 
     png = io.BytesIO()
@@ -242,7 +242,7 @@ def test_the_end_of_a_clip_is_told_ahead_by_what_the_last_one_took(
         def generate(self, *args: Any, on_step: Callable[[int, int], None], **options: Any) -> Clip:
             on_step(50, 50)
             # The first one's end cannot be foreseen; of the others the frames are not there before it is told.
-            foreseen.append(soon.wait(20) if foreseen else soon.is_set())
+            foreseen.append(soon.wait(120) if foreseen else soon.is_set())
             return Clip(np.zeros((8, 8, 8, 3), np.uint8), {"decode": LEAD_S / 2}, None)
 
     png = io.BytesIO()

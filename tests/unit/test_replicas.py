@@ -118,7 +118,7 @@ def dispatch(wiring: Wiring, *acts: Callable[[], Awaitable[None]], until: Callab
         cards = Cards(*acts)
         running = Dispatcher.func_or_class(wiring, {"default": cards})
         try:
-            await asyncio.wait_for(until(cards), 20)
+            await asyncio.wait_for(until(cards), 120)
             await running.check_health()
         finally:
             for task in (*running._loops, *running._running):
@@ -226,8 +226,8 @@ def test_no_database_call_holds_up_a_card_s_event_loop(
         encoders = Encoders()
         card = Card(wiring, wiring.pools[0], encoders)
         callers.clear()
-        await asyncio.wait_for(card.generate(claimed), 20)
-        await asyncio.wait_for(encoders.took.wait(), 20)
+        await asyncio.wait_for(card.generate(claimed), 120)
+        await asyncio.wait_for(encoders.took.wait(), 120)
         while card._tasks:
             await asyncio.sleep(0.01)
         await card.leave()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import I2VError, InvalidParameter, InvalidPrompt, ModelNotFound
@@ -208,7 +208,6 @@ def _errors(parameters: VideoParameters) -> Iterator[I2VError]:
 
 
 # A fresh machine builds Hypothesis' table of characters first, which takes seconds where others work beside it.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(VideoParameters.model_fields)), st.text() | st.integers() | st.floats()))
 def test_any_legal_types_give_a_request_or_one_of_our_errors(fields: dict[str, Any]) -> None:
     try:

@@ -1,4 +1,4 @@
-"""When silence is taken for a hang: real threads, short limits."""
+"""When silence is taken for a hang: real threads, short limits, and a clock that stands still until it is let go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from held_clock import HeldClock
 
+from serving import watchdog as watchdog_module
 from serving.watchdog import STAGE_S, Limits, Watchdog, limits_for
 
 FOR_EVER = 60.0
@@ -19,9 +21,11 @@ class Told:
     def __init__(self) -> None:
         self.missing: list[str] = []
         self.event = threading.Event()
+        self.at = 0.0
 
     def __call__(self, missing: str) -> None:
         self.missing.append(missing)
+        self.at = time.monotonic()
         self.event.set()
 
 
@@ -31,41 +35,52 @@ def told() -> Iterator[Told]:
     assert [thread.name for thread in threading.enumerate() if thread.name == "watchdog" and not _ends(thread)] == []
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> HeldClock:
+    held = HeldClock()
+    monkeypatch.setattr(watchdog_module, "time", held)
+    return held
+
+
 def _ends(thread: threading.Thread) -> bool:
-    thread.join(5)
+    thread.join(60)
     return not thread.is_alive()
 
 
 def test_no_further_step_is_a_hang(told: Told) -> None:
     with Watchdog(Limits(step_s=0.1, stage_s=FOR_EVER), told) as watchdog:
         watchdog.step(1, 5)
-        assert told.event.wait(10)
+        assert told.event.wait(120)
     assert told.missing == ["no step within 0 s"]
 
 
-def test_steps_in_time_are_none_however_many(told: Told) -> None:
-    with Watchdog(Limits(step_s=0.5, stage_s=FOR_EVER), told) as watchdog:
+def test_steps_in_time_are_none_however_many(told: Told, clock: HeldClock) -> None:
+    with Watchdog(Limits(step_s=10.0, stage_s=FOR_EVER), told) as watchdog:
         for step in range(1, 16):
             watchdog.step(step, 100)
-            time.sleep(0.05)
-    assert told.missing == []
+            time.sleep(0.01)
+            clock.now += 9.0
+        assert not told.event.wait(0.1)
 
 
 @pytest.mark.parametrize("last", [0, 5])
-def test_what_has_no_steps_has_its_own_limit(told: Told, last: int) -> None:
+def test_what_has_no_steps_has_its_own_limit(told: Told, clock: HeldClock, last: int) -> None:
     """Conditioning, and decoding: longer than a step may take, and not for ever."""
     limits = Limits(step_s=0.05, stage_s=0.6)
     with Watchdog(limits, told) as watchdog:
         for step in range(1, last + 1):
             watchdog.step(step, last)
-        assert not told.event.wait(0.3)
-        assert told.event.wait(10)
+        began = time.monotonic()
+        clock.let_go()
+        assert told.event.wait(120)
+    assert told.at - began >= limits.stage_s
     assert told.missing == ["no end of decoding within 1 s" if last else "no first step within 1 s"]
 
 
-def test_work_that_has_ended_is_watched_no_more(told: Told) -> None:
+def test_work_that_has_ended_is_watched_no_more(told: Told, clock: HeldClock) -> None:
     with pytest.raises(ZeroDivisionError), Watchdog(Limits(0.1, 0.1), told):
         raise ZeroDivisionError
+    clock.let_go()
     assert not told.event.wait(0.3)
 
 

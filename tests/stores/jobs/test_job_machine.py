@@ -248,6 +248,7 @@ def test_any_order_of_calls(store: JobStore, new_job: Callable[..., NewJob]) -> 
         settings=settings(
             max_examples=20,
             stateful_step_count=20,
+            derandomize=True,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

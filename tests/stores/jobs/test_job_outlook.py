@@ -31,9 +31,10 @@ def test_the_line_by_owner_and_side(store: JobStore, insert: Callable[..., str])
     insert(owner="a", estimates={"large": 100.0, "small": 400.0})
     insert(owner="a", estimates={"large": 7.0})
     insert(model="other")
+    before = time.time()
     found = store.outlook(MODEL, POOLS, {"large": 20.0})
-    assert found.now == pytest.approx(time.time(), abs=5)
-    assert found.job.rank == pytest.approx(found.now + PATIENCE * 20.0)
+    assert before <= found.now <= time.time()
+    assert found.job.rank == pytest.approx(found.now + PATIENCE * 20.0, abs=0.01)
     lines = {(one.owner, one.fit, one.rank <= found.job.rank): one for one in found.waiting}
     shared = frozenset(SHARED)
     assert set(lines) == {
@@ -49,12 +50,13 @@ def test_the_line_by_owner_and_side(store: JobStore, insert: Callable[..., str])
 
 
 def test_a_deadline_moves_the_job_forward(store: JobStore, insert: Callable[..., str]) -> None:
-    insert(deadline=time.time() + 1000.0)
+    deadline = time.time() + 1000.0
+    insert(deadline=deadline)
     found = store.outlook(MODEL, POOLS, {"large": 100.0}, deadline_s=220.0)
-    assert found.job.deadline == pytest.approx(found.now + 220.0)
-    assert found.job.rank == pytest.approx(found.now + 20.0)
+    assert found.job.deadline == pytest.approx(found.now + 220.0, abs=0.01)
+    assert found.job.rank == pytest.approx(found.now + 20.0, abs=0.01)
     (timed,) = found.waiting
-    assert timed.deadline == pytest.approx(found.now + 1000.0, abs=5)
+    assert timed.deadline == pytest.approx(deadline, abs=0.01)
 
 
 def test_work_in_hand_and_work_abandoned(store: JobStore, insert: Callable[..., str]) -> None:
@@ -75,7 +77,8 @@ def test_work_in_hand_and_work_abandoned(store: JobStore, insert: Callable[..., 
 
 
 def test_the_situation_job_by_job(store: JobStore, insert: Callable[..., str]) -> None:
-    first, timed, lost = insert(owner="a"), insert(deadline=time.time() + 1000.0, estimates={"large": 7.0}), insert()
+    deadline = time.time() + 1000.0
+    first, timed, lost = insert(owner="a"), insert(deadline=deadline, estimates={"large": 7.0}), insert()
     insert(model="other")
     claimed = store.claim("small", MODEL, "card", 30.0)
     assert claimed is not None
@@ -88,7 +91,7 @@ def test_the_situation_job_by_job(store: JobStore, insert: Callable[..., str]) -
     assert set(lines) == {(timed,), (lost,)}
     alone = lines[(timed,)]
     assert (alone.fit, alone.owner, alone.jobs, alone.seconds) == (frozenset({"large"}), "", 1, {"large": 7.0})
-    assert alone.deadline == pytest.approx(found.now + 1000.0, abs=5)
+    assert alone.deadline == pytest.approx(deadline, abs=0.01)
     assert lines[(lost,)].seconds == SHARED
     assert found.left_s == {"small": (40.0,)}
     assert found.usage["small"].by_owner == {"a": 40.0}

@@ -49,12 +49,10 @@ def test_a_card_takes_the_next_job_while_another_takes_the_first(
     first, second = (postgres_store.insert(new_job()).id for _ in range(2))
     with closing(open_store(postgres_url)) as other, other._database.engine.begin() as connection:
         connection.execute(select(jobs).where(jobs.c.id == first).with_for_update())
-        started = time.monotonic()
         claimed = postgres_store.claim("default", "i2vgen-xl", "card", 30.0)
         assert claimed is not None
         assert claimed.id == second
         assert postgres_store.claim("default", "i2vgen-xl", "card", 30.0) is None
-        assert time.monotonic() - started < 2.0
 
 
 def test_the_bound_holds_under_racing_inserts(store: JobStore, store_url: str, new_job: Make) -> None:
@@ -85,14 +83,13 @@ def test_a_killed_writer_loses_nothing_acknowledged(store: JobStore, store_url: 
         assert writer.stdout is not None
         with writer.stdin as stdin:
             stdin.write(new_job().request.model_dump_json().encode())
-        first = writer.stdout.readline()
-        time.sleep(0.3)
+        first = b"".join(writer.stdout.readline() for _ in range(5))
         writer.send_signal(signal.SIGKILL)
         said = first + writer.stdout.read()
         writer.wait()
         writer.stdout.close()
         acknowledged += [line.decode() for line in said.split(b"\n") if len(line) == len(new_job().id)]
-    assert len(acknowledged) > 4
+    assert len(acknowledged) >= 10
     assert all(store.get(job_id).status is JobStatus.QUEUED for job_id in acknowledged)
     # At most the one write that each kill cut off was stored without being acknowledged.
     assert len(acknowledged) <= store.backlog().total.jobs <= len(acknowledged) + 2

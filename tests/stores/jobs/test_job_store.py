@@ -41,15 +41,15 @@ def drain(store: JobStore, job: Job) -> Job | None:
 
 
 def test_an_insert_is_read_back_whole(store: JobStore, new_job: Make) -> None:
-    new = new_job(metadata={"sku": "衣服 7"}, warnings=(SMALL,), remixed_from="video_1", priority="batch")
     before = time.time()
+    new = new_job(metadata={"sku": "衣服 7"}, warnings=(SMALL,), remixed_from="video_1", priority="batch")
     job = store.insert(new)
     assert job == store.get(job.id)
     assert job.request == new.request
     assert (job.status, job.stage, job.progress, job.step, job.steps) == (JobStatus.QUEUED, None, 0, 0, 50)
     assert (job.source_size, job.warnings, job.remixed_from) == ((1200, 800), (SMALL,), "video_1")
     assert (job.attempt, job.crashes, job.failures, job.priority) == (0, 0, (), "batch")
-    assert before - 5 < job.created_at <= time.time()
+    assert before - 1e-5 <= job.created_at <= time.time()
     assert job.created_at == accepted_at(job.id)
     with pytest.raises(VideoNotFound):
         store.get(new_job_id())
@@ -205,7 +205,7 @@ def test_a_lease_lasts_as_long_as_it_says(store: JobStore, new_job: Make) -> Non
     before = time.monotonic()
     claim(store, 0.5)
     while not store.claimable("default", MODEL):
-        assert time.monotonic() - before < 10.0
+        assert time.monotonic() - before < 120.0
         time.sleep(0.01)
     assert time.monotonic() - before > 0.45
 

@@ -70,7 +70,8 @@ SHAPES = [
 @pytest.mark.parametrize("name", ["resident", "offload-chunked", "offload-sequential", "offload-sequential-chunked"])
 def test_a_step_holds_what_is_predicted(unet: UNet, name: str) -> None:
     plan = BY_NAME[name]
-    for width, height, frames, guided in SHAPES:
+    # In chunks it takes many times as long: the least, the longest side, and the most.
+    for width, height, frames, guided in (SHAPES[0], SHAPES[4], SHAPES[5]) if plan.chunked else SHAPES:
         shape = Shape(width, height, frames, 1, guided)
         weights = COST.weights_gib - (COST.offloaded_gib if plan.offload else 0)
         predicted = stages_gib(plan, shape, COST)["denoise"] - weights

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,14 @@ class Api:
 
     def count(self) -> int:
         return len(self.store.list()[0])
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Until it is true; for as long as a busy machine may take."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it never was"
+        time.sleep(0.01)
 
 
 @contextmanager

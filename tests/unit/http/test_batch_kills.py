@@ -119,7 +119,7 @@ def busy(roomy: Api) -> Iterator[str]:
         yield server
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     rows=st.integers(1, 4),
     seeds=st.integers(1, 2),

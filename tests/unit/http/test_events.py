@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
-from hands import URL, Api, listening
+from hands import URL, Api, listening, wait_for
 
 from serving import feed
 from serving.http import events
@@ -44,13 +43,6 @@ def ended(api: Api, video_id: str, last: str | None = None) -> list[Event]:
     return list(told(response.text.splitlines()))
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def readers() -> int:
     """Readers of the store for those who listen: one, while anybody does."""
     return sum(thread.name == "feed" for thread in threading.enumerate())
@@ -65,7 +57,7 @@ def url(api: Api) -> Iterator[str]:
 @contextmanager
 def following(url: str, video_id: str, last: str | None = None) -> Iterator[Iterator[Event]]:
     headers = {} if last is None else {"last-event-id": last}
-    with httpx.stream("GET", f"{url}/{video_id}/events", headers=headers, timeout=20) as response:
+    with httpx.stream("GET", f"{url}/{video_id}/events", headers=headers, timeout=120) as response:
         yield told(response.iter_lines())
 
 

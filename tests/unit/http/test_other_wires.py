@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hands import Api, finishing, listening, picture
+from hands import Api, finishing, listening, picture, wait_for
 
 from serving import feed
 from serving.clip import probe
@@ -32,13 +31,6 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 def only_job(api: Api) -> Job:
     (job,) = api.store.list()[0]
     return job
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # The Gradio-style call.

@@ -50,7 +50,9 @@ def codes(body: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def test_a_quote_of_an_idle_service(api: Api) -> None:
+    before = int(time.time())
     found = quote(api, num_frames="9", guidance_scale="2")
+    assert before <= found["starts_at"] <= time.time() + 1
     assert (found["object"], found["model"], found["size"], found["num_frames"]) == (
         "video.quote",
         "builtin",
@@ -60,7 +62,6 @@ def test_a_quote_of_an_idle_service(api: Api) -> None:
     assert (found["admitted"], found["refusal"], found["pool"]) == (True, None, "default")
     assert found["starts_in_s"] == 0
     assert found["finishes_in_s"] == found["gpu_seconds"] > 0
-    assert found["starts_at"] == pytest.approx(time.time(), abs=10)
     assert found["finishes_at"] - found["starts_at"] == pytest.approx(found["gpu_seconds"], abs=1.5)
     (pool,) = found["pools"]
     assert (pool["card"], pool["fits"], pool["cold"], pool["memory_gib"]) == ("x86", True, False, None)

@@ -40,8 +40,7 @@ CORNERS = [
 H200_MS = {(256, 8): 14.1, (512, 8): 46.8, (512, 16): 93.3, (768, 24): 357.6, (1024, 32): 936.6}
 
 # Examples take longer on a busy machine, and say the same.
-settings.register_profile("calibration", deadline=None, max_examples=40)
-several = settings.get_profile("calibration")
+several = settings(max_examples=40)
 
 paces = st.floats(0.1, 10.0)
 cards = st.builds(

@@ -211,7 +211,6 @@ def test_what_was_served_is_forgotten_by_half(gpu_s: float, elapsed_s: float) ->
 # Simulated hours. The simulation itself asserts that no card idles beside work it could hold, nor takes other work.
 
 
-@settings(deadline=None)
 @given(st.lists(arrivals, max_size=40), st.fixed_dictionaries({pool: st.integers(1, 2) for pool in POOLS}))
 def test_every_job_is_served_once_where_it_fits(jobs: list[Arrival], cards: dict[str, int]) -> None:
     done = simulate(jobs, cards)
@@ -221,7 +220,7 @@ def test_every_job_is_served_once_where_it_fits(jobs: list[Arrival], cards: dict
             assert one.start >= other.start
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=25)
 @given(
     seconds=st.floats(1.0, 200.0),
     priority=priorities,
@@ -285,7 +284,7 @@ def test_shorter_first_shortens_the_mean_wait() -> None:
     assert [served.job.seconds for served in done] == sorted(sizes)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(5.0, 60.0), st.floats(5.0, 60.0), st.integers(1, 4), st.integers(1, 3))
 def test_owners_with_unequal_floods_get_about_half_each(one_s: float, other_s: float, unequal: int, cards: int) -> None:
     hours = 3600.0
@@ -306,7 +305,7 @@ def test_an_owner_with_one_job_does_not_wait_for_another_s_flood() -> None:
     assert next(run.wait for run in done if run.job is single) <= 50.0
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(5.0, 60.0), st.floats(20.0, 120.0))
 def test_batch_gets_its_share_under_endless_interactive_work_and_no_more(flood_s: float, batch_s: float) -> None:
     end = 4 * DELAY_S["batch"]

@@ -97,7 +97,7 @@ ARRIVALS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=25)
 @given(ARRIVALS, st.integers(0, 1), st.integers(1, 3), st.booleans())
 def test_every_arrival_has_one_end_on_a_card_that_holds_it(
     arrivals: list[Arrival], least: int, most: int, counting: bool
