@@ -31,6 +31,7 @@ from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.worker import Worker
 from serving.logs import about
+from serving.patience import Patience
 from serving.pools import ServedPool
 from serving.rendering import Rendered, Renderer
 
@@ -55,22 +56,11 @@ class Generator:
         model = load(pool, wiring.settings, self._meter.compiled)
         model.warm_up()
         self._store = wiring.open_store()
-        self._renderer = Renderer(
-            model,
-            pool.profile.cost,
-            self._store,
-            wiring.pictures(),
-            self._meter,
-            on_hang=lambda job, missing: self._give_up(job, TimeoutError(missing)),
-            least_step_s=wiring.settings.step_timeout_s,
-        )
-        self._assistant = Assistant(
-            model,
-            pool.profile.cost,
-            self._meter,
-            on_hang=lambda job, missing: self._exit(job, TimeoutError(missing)),
-            least_step_s=wiring.settings.step_timeout_s,
-        )
+        cost, least_step_s = pool.profile.cost, wiring.settings.step_timeout_s
+        own = Patience(cost, lambda job, missing: self._give_up(job, TimeoutError(missing)), least_step_s)
+        others = Patience(cost, lambda job, missing: self._exit(job, TimeoutError(missing)), least_step_s)
+        self._renderer = Renderer(model, own, self._store, wiring.pictures(), self._meter)
+        self._assistant = Assistant(model, others, self._meter)
         # A call ends a moment before the card is free, so that the next job is here in time, and one that is cancelled
         # frees Serve's slot although its thread still runs. So the card has a lock of its own.
         self._card = asyncio.Lock()

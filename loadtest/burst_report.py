@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.quantile import quantile
+
 Row = dict[str, Any]
 POOL_COLOURS = {"rtx4060": "#1b9e77", "rtx4090": "#d95f02", "a100-80gb": "#7570b3"}
 KIND_COLOURS = {"256p": "#386cb0", "1024p/32": "#bf5b17"}
@@ -105,7 +107,7 @@ def _waits_table(played: Played) -> Table:
         waits = played.waits(kind)
         each = [job["card_s"] for job in played.jobs if job["kind"] == kind and job["card_s"] is not None]
         spread = f"{min(each):.1f}-{max(each):.1f}" if each else ""
-        figures = [f"{_quantile(waits, share):.1f}" for share in (0.5, 0.95, 1.0)] if waits else [""] * 3
+        figures = [f"{quantile(waits, share):.1f}" for share in (0.5, 0.95, 1.0)] if waits else [""] * 3
         table.add_row(kind, str(len(waits)), spread, *figures)
     return table
 
@@ -117,10 +119,6 @@ def _pools_table(played: Played) -> Table:
         up, busy = played.card_seconds(name), played.busy_seconds(name)
         table.add_row(name, f"{pool['least']}-{pool['most']}", str(played.peak(name)), f"{up:.0f}", f"{busy:.0f}")
     return table
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if share < 1 else ordered[-1]
 
 
 def draw(played: Sequence[Played], path: Path) -> None:

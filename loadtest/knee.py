@@ -14,11 +14,11 @@ from pathlib import Path
 from loadtest.measured import open_at, spread
 from loadtest.openloop import Progress, Told
 from loadtest.plan import Promise
+from loadtest.quantile import quantile
 from loadtest.recording import record
 from loadtest.rows import COMPLETED, REFUSED, Recorded, Row
 from loadtest.scenarios import Scenario, steady_mix
 from loadtest.server import Target
-from loadtest.twin import quantile
 
 REFUSED_SHARE = 0.01
 """Of the requests: more of them refused is a limit of its own."""
@@ -142,14 +142,14 @@ def trial(
 def judge(recorded: Recorded, rate: float, seconds: float, promises: Sequence[Promise]) -> Trial:
     """What gave, in order: a promise, a line that grows, refusals."""
     rows = recorded.rows
-    whole = sorted(row.whole_s for row in rows if row.whole_s is not None)
+    whole = [row.whole_s for row in rows if row.whole_s is not None]
     last = max((row.at for row in rows), default=0.0)
     counts = open_at(rows, max(last / 100, 0.1))
     at_end = next((count for at, count in reversed(counts) if at <= last), 0)
     found = [*(_broken(promise, rows) for promise in promises), _refusals(rows), _growth(counts, last, rate)]
     limits = sorted((limit for limit in found if limit is not None), key=lambda limit: limit.at_s)
     names = {name for row in rows for name in row.phases}
-    phases = {name: quantile(sorted(row.phases[name] for row in rows if name in row.phases), 0.95) for name in names}
+    phases = {name: quantile([row.phases[name] for row in rows if name in row.phases], 0.95) for name in names}
     refused = sum(row.outcome == REFUSED for row in rows) / max(1, len(rows))
     return Trial(rate, seconds, limits, quantile(whole, 0.5), quantile(whole, 0.95), refused, at_end, phases)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.plan import PRICES, Promise
+from loadtest.quantile import quantile
 from loadtest.rows import COMPLETED, FAILED, REFUSED, UNFINISHED, Recorded, Row
-from loadtest.twin import quantile
 
 PHASES = ("submit", "queue", "generation", "encode", "rest", "download", "whole")
 SHARES = (0.5, 0.9, 0.99)
@@ -30,8 +30,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    ordered = sorted(values)
-    return Spread(len(ordered), *(quantile(ordered, share) for share in SHARES), ordered[-1])
+    return Spread(len(values), *(quantile(values, share) for share in (*SHARES, 1.0)))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Both run side by side on this machine, one of them idle while the other is asked, and take turns. The service's only
 card is emulated and at work on a long job, so that what is read and submitted waits. Reads are as many as are answered
-on 16 connections; submissions are open-loop, of a JPEG of 512 px.
+on 16 connections; submissions are open-loop, of a JPEG of 512 px with the standard preset. Both kinds of server are
+asked by the same load generator, this process, whose own processor time is told beside theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
 from PIL import Image
 from sqlalchemy import insert
 
@@ -27,11 +27,14 @@ from deployments.child import ChildService
 from deployments.demo import PICTURE
 from loadtest import hammer
 from loadtest.arrivals import steady
+from loadtest.cpu import Spent, spent
 from loadtest.emulated import Pool, child
+from loadtest.listeners import listening
 from loadtest.measured import Spread, spread
+from loadtest.openloop import Progress
 from loadtest.recording import record
 from loadtest.rows import REFUSED
-from loadtest.scenarios import EXTREME, Scenario, Stream
+from loadtest.scenarios import EXTREME, STANDARD, Scenario, Stream
 from loadtest.server import Target
 from serving.client import Client
 from serving.jobs.job import NewJob, new_job_id
@@ -45,6 +48,8 @@ PATIENCE_S = 10.0
 SLOWED = 0.8
 """Of a rate before, what counts as not slowed: rates vary by so much on a machine that does other things."""
 Told = Callable[[str], None]
+Cost = tuple[float, float]
+"""Milliseconds of processor time for each request: the server's in all its processes, and the load generator's."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ class Figures:
     name: str
     reads: Sequence[float]
     """Answers a second, of each turn."""
+    read_ms: Cost
     submit: Spread | None = None
+    submit_ms: Cost | None = None
     refused: int = 0
 
     @property
@@ -107,26 +114,47 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
 
         def reads(name: str) -> Figures:
             told(f"reads {name}")
-            return Figures(name, [asyncio.run(hammer.rate(service.url, path, turn_s)) for _ in range(turns)])
+            reading = _Reading(service, path, turn_s)
+            for _ in range(turns):
+                reading.turn()
+            return reading.figures(name)
 
         def submitted(figures: Figures) -> Figures:
             told(f"submits {figures.name}")
-            return _submits(figures, target, submit_s, folder)
+            return _submits(figures, service, target, submit_s, folder)
 
         told("reads, the two in turns")
-        asyncio.run(hammer.rate(service.url, path, 1.0))
-        asyncio.run(hammer.rate(bare.url, "/", 1.0))
-        alone, plain = [], []
+        plain, alone = _Reading(bare, "/", turn_s), _Reading(service, path, turn_s)
+        for reading in (plain, alone):
+            asyncio.run(hammer.rate(reading.server.url, reading.path, 1.0))
         for _ in range(turns):
-            plain.append(asyncio.run(hammer.rate(bare.url, "/", turn_s)))
-            alone.append(asyncio.run(hammer.rate(service.url, path, turn_s)))
-        rows = [submitted(Figures("alone", alone))]
-        with _listening(service.url, path):
+            plain.turn()
+            alone.turn()
+        rows = [submitted(alone.figures("alone"))]
+        with listening(service.url, path, LISTENERS):
             rows.append(submitted(reads(f"with {LISTENERS} listeners")))
         _fill(service, waiting["id"])
         time.sleep(3.0)  # until every process has looked at the line once
         rows.append(submitted(reads(f"with {WAITING} waiting")))
-    return Overhead(Figures("bare Serve handler", plain), rows)
+    return Overhead(plain.figures("bare Serve handler"), rows)
+
+
+class _Reading:
+    """Turns of reads of one server, each on connections of its own."""
+
+    def __init__(self, server: ChildService, path: str, turn_s: float) -> None:
+        self.server, self.path = server, path
+        self._turn_s = turn_s
+        self._rates: list[float] = []
+        self._spent = Spent()
+
+    def turn(self) -> None:
+        before = spent(self.server)
+        self._rates.append(asyncio.run(hammer.rate(self.server.url, self.path, self._turn_s)))
+        self._spent += spent(self.server) - before
+
+    def figures(self, name: str) -> Figures:
+        return Figures(name, self._rates, self._spent.each_ms(sum(self._rates) * self._turn_s))
 
 
 @contextmanager
@@ -140,55 +168,25 @@ def _bare() -> Iterator[ChildService]:
             started.stop()
 
 
-@contextmanager
-def _listening(url: str, path: str) -> Iterator[None]:
-    """So many who follow the video, each on a connection of its own, read by a thread of their own."""
-    import threading
-
-    over = threading.Event()
-    ready = threading.Event()
-
-    async def listen(client: httpx.AsyncClient, opened: asyncio.Semaphore) -> None:
-        async with client.stream("GET", f"{path}/events") as response:
-            response.raise_for_status()
-            opened.release()
-            async for _ in response.aiter_raw():
-                pass
-
-    async def all_of_them() -> None:
-        opened = asyncio.Semaphore(0)
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits) as client:  # noqa: S113 - they wait
-            tasks = [asyncio.create_task(listen(client, opened)) for _ in range(LISTENERS)]
-            for _ in range(LISTENERS):
-                await asyncio.wait_for(opened.acquire(), 30)
-            ready.set()
-            while not over.is_set():
-                await asyncio.sleep(0.2)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: asyncio.run(all_of_them()), daemon=True)
-    thread.start()
-    try:
-        if not ready.wait(60):
-            raise TimeoutError(f"not all of {LISTENERS} listeners were heard")
-        yield
-    finally:
-        over.set()
-        thread.join(30)
-
-
-def _submits(figures: Figures, target: Target, seconds: float, folder: Path) -> Figures:
-    stream = Stream("submit", EXTREME, steady(SUBMITS, seconds), process="constant")
+def _submits(figures: Figures, service: ChildService, target: Target, seconds: float, folder: Path) -> Figures:
+    stream = Stream("submit", STANDARD, steady(SUBMITS, seconds), process="constant")
     requests = Scenario("submits", "", (stream,)).draw()
     about = {"scenario": f"submits {figures.name}"}
     into = folder / figures.name.replace(" ", "-")
-    rows = record(into, target, requests, about, download=False, patience_s=PATIENCE_S).rows
+    before = spent(service)
+    after: list[Spent] = []
+
+    def told(progress: Progress) -> bool:
+        if progress.over and not after:  # what follows, to take back what waits, is no part of it
+            after.append(spent(service))
+        return False
+
+    rows = record(into, target, requests, about, told, download=False, patience_s=PATIENCE_S).rows
+    cost = (after[0] - before).each_ms(len(rows))
     # One that was not answered took longer than all others.
     took_s = [math.inf if row.answered is None else row.answered - row.at for row in rows]
-    return replace(figures, submit=spread(took_s), refused=sum(row.outcome == REFUSED for row in rows))
+    refused = sum(row.outcome == REFUSED for row in rows)
+    return replace(figures, submit=spread(took_s), submit_ms=cost, refused=refused)
 
 
 def _fill(service: ChildService, like: str) -> None:

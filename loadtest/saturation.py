@@ -68,6 +68,7 @@ class Clip:
     began: float
     ended: float
     timings_s: dict[str, float]
+    job: str = ""
 
     @property
     def seconds(self) -> float:
@@ -191,7 +192,7 @@ def read_clips(log: Path) -> list[Clip]:
         if row["logger"] == "serving.rendering" and "timings_s" in row:
             ended = datetime.fromisoformat(row["time"]).timestamp()
             timings = row["timings_s"]
-            clips.append(Clip(row["process"], ended - sum(timings.values()), ended, timings))
+            clips.append(Clip(row["process"], ended - sum(timings.values()), ended, timings, row["job"]))
     return clips
 
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from loadtest.baseline import RequestCounting
+from loadtest.quantile import quantile
 from loadtest.scenarios import Fields, Request
 from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, ModelProfile
@@ -14,12 +16,12 @@ from serving.scheduling.capacity import Target
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool
-from serving.scheduling.policies import Policy, RequestCounting, ResolutionAware
+from serving.scheduling.policies import Policy, ResolutionAware
 from serving.scheduling.simulator import Arrival, Fleet, Outcome, Rules, Simulated, simulate
 
 START_S = 60.0
 SLACK = 0.03
-"""Standard deviation of a job's seconds around what is expected, in logarithms: what cards were measured to vary by."""
+"""Standard deviation of a job's seconds around what is expected, in logarithms: assumed."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,10 @@ def figures(outcomes: Iterable[Outcome]) -> Mapping[str, Figures]:
 
 def _figures(outcomes: Sequence[Outcome]) -> Figures:
     done = [one for one in outcomes if not one.refused]
-    waits, latencies = (sorted(getattr(one, name) for one in done) for name in ("wait_s", "latency_s"))
+    waits, latencies = ([getattr(one, name) for one in done] for name in ("wait_s", "latency_s"))
     return Figures(
         len(outcomes),
         len(outcomes) - len(done),
         *(quantile(waits, share) for share in (0.5, 0.95)),
         *(quantile(latencies, share) for share in (0.5, 0.95, 0.99)),
     )
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value that `share` of them do not exceed; infinite where there are none."""
-    if not ordered:
-        return float("inf")
-    return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]

@@ -15,7 +15,7 @@ from loadtest import options, twin_report
 from loadtest import plan as planning
 from loadtest import proof as proving
 from loadtest.options import Out, Prices, ScenarioName, Seed, Slo, TraceFile, console, progress, source
-from loadtest.twin import figures, ours, play
+from loadtest.twin import START_S, figures, ours, play
 
 
 def plan(
@@ -62,13 +62,14 @@ def simulate(
     scenario: ScenarioName = None,
     trace: TraceFile = None,
     target_wait_s: Annotated[float, typer.Option(help="As I2V_TARGET_WAIT_S.")] = 60.0,
+    start_s: Annotated[float, typer.Option(min=0, help="From the wish for a card until it works.")] = START_S,
     seed: Seed = 0,
     out: Out = Path("simulation"),
 ) -> None:
     """A scenario on the pools that are named."""
     row = source(scenario, trace)
     cards = [options.parsed(options.cards, text) for text in pool]
-    simulated = play(row.draw(seed), cards, ours(target_wait_s))
+    simulated = play(row.draw(seed), cards, ours(target_wait_s), start_s=start_s)
     console.print(
         twin_report.waits_table(figures(simulated.outcomes), f"{row.name} on {' and '.join(map(str, cards))}")
     )

@@ -26,13 +26,17 @@ def waits_table(found: Mapping[str, Figures], title: str | None = None) -> Table
 
 
 def cards_table(cards: Iterable[Cards], simulated: Simulated, prices: Mapping[str, float]) -> Table:
-    table = Table("cards", "bounds", "most up", "hours up", "busy", "dollars")
+    table = Table("cards", "bounds", "most up", "hours up", "busy", "all at work", "dollars")
     for one in cards:
         up_s, busy_s = simulated.up_s[one.card], simulated.busy_s[one.card]
-        most = max((sample.up for sample in simulated.samples if sample.pool == one.card), default=0)
+        mine = [sample for sample in simulated.samples if sample.pool == one.card]
+        most = max((sample.up for sample in mine), default=0)
+        full = sum(sample.busy >= one.most for sample in mine) / max(1, len(mine))
         share = f"{busy_s / up_s:.0%}" if up_s else ""
         dollars = f"{up_s / HOUR * prices[one.card]:.2f}"
-        table.add_row(one.card, f"{one.least}-{one.most}", str(most), f"{up_s / HOUR:.1f}", share, dollars)
+        table.add_row(
+            one.card, f"{one.least}-{one.most}", str(most), f"{up_s / HOUR:.1f}", share, f"{full:.0%}", dollars
+        )
     return table
 
 

@@ -1,26 +1,29 @@
 """The digital twin against the real service: the same arrivals, cards and settings, on virtual time and on the clock.
 
 The service is real in all but its cards, which are emulated and `speed` times as fast. What the twin does not count is
-measured before, on a service of its own with the same cards: how long a submission takes until its job begins, how much
-longer than asked for an emulated card sleeps, what passes between two jobs of a card while all of them are at work, and
-how long a card takes to start. Which of two idle cards asks first is an accident, so the twin's figure is the median
-over several seeds.
+measured before, on a service of its own with the same cards (`probe`): how long cards take to start, all of them at
+once, how long a request takes to a card that is idle, what an emulated card takes for each second that it is to take,
+and what passes between two jobs of a card. A wait ends where the card begins, by the service's log. Which of two idle
+cards asks first is an accident, so the twin's figure is the median over several seeds.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.emulated import Pool, service
 from loadtest.openloop import Told
+from loadtest.quantile import quantile
 from loadtest.recording import record
 from loadtest.rows import COMPLETED, Recorded, Row
-from loadtest.scenarios import PREVIEW, Request
+from loadtest.saturation import Clip, gaps_s, read_clips
+from loadtest.scenarios import PREVIEW, STANDARD, Request
 from loadtest.server import Target
-from loadtest.twin import Cards, ours, play, quantile, shape_of
+from loadtest.twin import Cards, ours, play, shape_of
+from serving.jobs.job import accepted_at
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds
@@ -30,9 +33,10 @@ TARGET_WAIT_S, HOLD_S = 10.0, 20.0
 WITHIN = 0.15
 SEEDS = 9
 SHARES = {"p50": 0.5, "p95": 0.95}
-PROBES = 8
-"""Requests one after another, and jobs of each card at once."""
-APART_S = 2.0
+SINGLES, APART_S = 8, 1.0
+"""Requests of the probe to idle cards."""
+KEPT_S = 300.0
+"""How long the probe's cards are kept."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,10 @@ class Case:
     def cards(self) -> list[Cards]:
         return [Cards(pool.card, pool.least, pool.most) for pool in self.pools]
 
-    @property
-    def scales(self) -> bool:
-        return any(pool.least != pool.most for pool in self.pools)
-
 
 CASES = (
-    Case("fixed", (Pool("rtx4090", 8, 8),)),
-    Case("scaling", (Pool("rtx4090", 9, 2), Pool("a100-80gb", 2, 0))),
+    Case("fixed", (Pool("rtx4090", 6, 6),)),
+    Case("scaling", (Pool("rtx4090", 6, 0), Pool("a100-80gb", 1, 0))),
 )
 
 
@@ -110,15 +110,34 @@ class Validated:
 
 
 def validate(
-    case: Case, requests: Sequence[Request], speed: float, picture: Path, folder: Path, told: Told
+    case: Case, overheads: Overheads, requests: Sequence[Request], speed: float, picture: Path, folder: Path, told: Told
 ) -> Validated:
     """Play the requests, already `speed` times as fast, against a service of its own, and predict the same."""
-    settings = {"I2V_TARGET_WAIT_S": str(TARGET_WAIT_S), "I2V_SCALE_DOWN_AFTER_S": str(HOLD_S)}
-    overheads = probe(case, speed, picture, folder, settings)
-    with service(case.pools, speed, **settings) as url:
+    logs = (folder / case.name / "logs").resolve()
+    with service(case.pools, speed, I2V_LOG_DIR=str(logs), **_settings(HOLD_S)) as url:
         about = {"case": case.name, "times": speed}
         recorded = record(folder / case.name, Target(url, picture), requests, about, told)
-    return compare(case, recorded, requests, speed, overheads)
+    return compare(case, begun(recorded, _clips(logs)), requests, speed, overheads)
+
+
+def begun(recorded: Recorded, clips: Sequence[Clip]) -> Recorded:
+    """The same, with each request begun where the card that made its clip began: a claim may come a moment before."""
+    by_job = {clip.job: clip for clip in clips}
+    rows = []
+    for row in recorded.rows:
+        clip, accepted = by_job.get(row.id), accepted_at(row.id)
+        if clip is not None and accepted is not None and row.accepted is not None:
+            row = replace(row, began=clip.began - accepted + row.accepted)
+        rows.append(row)
+    return replace(recorded, rows=rows)
+
+
+def _clips(logs: Path) -> list[Clip]:
+    return [clip for log in logs.glob("app_*.log") for clip in read_clips(log)]
+
+
+def _settings(hold_s: float) -> dict[str, str]:
+    return {"I2V_TARGET_WAIT_S": str(TARGET_WAIT_S), "I2V_SCALE_DOWN_AFTER_S": str(hold_s)}
 
 
 def compare(
@@ -167,31 +186,38 @@ def _compared(
     return Compared(name, quantile(measured[kind], SHARES[share]), statistics.median(values), min(values), max(values))
 
 
-def probe(case: Case, speed: float, picture: Path, folder: Path, settings: Mapping[str, str]) -> Overheads:
-    """Of previews, on the case's largest pool: a cold one where it scales, some one by one, then many at once."""
+def probe(case: Case, speed: float, picture: Path, folder: Path) -> Overheads:
+    """On the case's largest pool: all its cards from zero, then requests to idle cards, then more than they can do."""
     pool = max(case.pools, key=lambda one: one.most)
-    most = pool.most
-    expected_s = seconds(shape_of(PREVIEW), I2VGEN_XL.faster(speed).cost, CARDS[pool.card].tflops)
-    start_s = 0.0
-    if case.scales:
-        cold = [Request(0.0, "cold", "", PREVIEW)]
-        with service([Pool(pool.card, most, 0)], speed, **settings) as url:
-            (row,) = record(folder / "cold", Target(url, picture), cold, {"scenario": "cold"}).rows
-        start_s = _begun_s(row)
-    single = [Request(n * max(APART_S, 2 * expected_s), "single", "", PREVIEW) for n in range(PROBES)]
-    later = single[-1].at + 4 * expected_s
-    many = [Request(later, "many", "", PREVIEW) for _ in range(PROBES * most)]
-    with service([Pool(pool.card, most, most)], speed, **settings) as url:
-        rows = record(folder / "probe", Target(url, picture), [*single, *many], {"scenario": "probe"}).rows
-    intake_s = statistics.median(_begun_s(row) for row in rows if row.kind == "single")
-    busy = [row for row in rows if row.kind == "many" and row.began is not None and row.card_s is not None]
-    card_s = statistics.fmean(row.card_s or 0.0 for row in busy)
-    began = sorted(row.began or 0.0 for row in busy)
-    # Once all wait in line, one begins whenever another ends, up to the last.
-    in_line = max(row.accepted or 0.0 for row in busy)
-    began = [moment for moment in began if moment > in_line]
-    each_s = (began[-1] - began[0]) / (len(began) - 1) * most
-    return Overheads(intake_s, card_s / expected_s, max(0.0, each_s - card_s), max(0.0, start_s - intake_s))
+    logs = (folder / "probe" / "logs").resolve()
+    wake = [Request(0.0, "wake", "", STANDARD)] * pool.most
+    single = [Request(n * APART_S, "single", "", PREVIEW) for n in range(SINGLES)]
+    many = [Request(0.0, "many", "", fields) for fields in (PREVIEW, PREVIEW, STANDARD) for _ in range(pool.most)]
+    runs = []
+    with service([Pool(pool.card, pool.most, 0)], speed, I2V_LOG_DIR=str(logs), **_settings(KEPT_S)) as url:
+        for requests in (wake, single, many):
+            name = requests[0].kind
+            runs.append(record(folder / "probe" / name, Target(url, picture), requests, {"scenario": name}))
+    tflops = CARDS[pool.card].tflops
+    expected_s = sum(seconds(shape_of(one.fields), I2VGEN_XL.faster(speed).cost, tflops) for one in many)
+    return probed(*runs, _clips(logs), expected_s)
+
+
+def probed(wake: Recorded, single: Recorded, many: Recorded, clips: Sequence[Clip], expected_s: float) -> Overheads:
+    """What the probe's requests say; those of `many` were to take `expected_s` card seconds, all together."""
+    woken, alone = begun(wake, clips).rows, begun(single, clips).rows
+    intake_s = statistics.median(_begun_s(row) for row in alone)
+    ids = {row.id for row in many.rows}
+    busy = [clip for clip in clips if clip.job in ids]
+    # Of each card, the first job; the cards started side by side.
+    first = {clip.card: clip.job for clip in sorted(clips, key=lambda clip: clip.began, reverse=True)}
+    begins = [_begun_s(row) for row in woken if row.id in first.values()]
+    return Overheads(
+        intake_s,
+        slowness=sum(clip.seconds for clip in busy) / expected_s,
+        gap_s=statistics.median(gaps_s(busy)),
+        start_s=max(0.0, statistics.fmean(begins) - intake_s),
+    )
 
 
 def _begun_s(row: Row) -> float:

@@ -13,9 +13,7 @@ from serving.engine.contract import LoadedModel
 from serving.engine.link import Door, LinkLost
 from serving.errors import I2VError
 from serving.jobs.job import Job
-from serving.rendering import expected_s
-from serving.scheduling.cost import CostRow
-from serving.watchdog import Watchdog, limits_for
+from serving.patience import Patience
 
 logger = logging.getLogger(__name__)
 COMING_S = 30.0
@@ -25,26 +23,11 @@ COMING_S = 30.0
 class Assistant:
     """Helps with one job at a time on one loaded model."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        cost: CostRow,
-        meter: CardMeter,
-        *,
-        on_hang: Callable[[Job, str], object],
-        least_step_s: float = 60.0,
-    ) -> None:
-        """
-        Args:
-            cost: the model's.
-            on_hang: told, in another thread, of a job on which this card hangs; it should end the process.
-            least_step_s: a half may take this long, however little is expected of it.
-        """
+    def __init__(self, model: LoadedModel, patience: Patience, meter: CardMeter) -> None:
+        """`patience` is for a half what it is for a step."""
         self._model = model
-        self._cost = cost
+        self._patience = patience
         self._meter = meter
-        self._on_hang = on_hang
-        self._least_step_s = least_step_s
 
     def assist(self, job: Job, door: Door, should_stop: Callable[[], bool]) -> None:
         """Returns when the card that comes through `door` needs no more, when it is lost, or when nobody came.
@@ -72,8 +55,7 @@ class Assistant:
     def _assist(self, job: Job, door: Door, should_stop: Callable[[], bool]) -> int:
         request = job.request
         steps = request.num_inference_steps
-        limits = limits_for(expected_s(request, self._cost, self._model.card), steps, self._least_step_s)
-        hangs = Watchdog(limits, lambda missing: self._on_hang(job, missing))
+        hangs = self._patience.watch(job, request, self._model.card)
         with hangs as watchdog, door.accept(COMING_S, should_stop) as link:
             logger.info("helps another card")
             done = 0

@@ -17,21 +17,19 @@ from PIL import Image
 
 from serving import fault_points
 from serving.card_meter import CardMeter
-from serving.engine.contract import Card, LoadedModel
+from serving.engine.contract import LoadedModel
 from serving.engine.link import Meeting
 from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.joining import generate_parts, read_parts
+from serving.patience import Patience
 from serving.recipe import make_recipe
 from serving.request import VideoRequest
 from serving.scheduling.accelerations import counted
 from serving.scheduling.calibration import Observation
-from serving.scheduling.cards import recognise
-from serving.scheduling.cost import CostRow, seconds
 from serving.storage import Storage
-from serving.watchdog import Watchdog, limits_for
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -68,27 +66,16 @@ class Renderer:
     def __init__(
         self,
         model: LoadedModel,
-        cost: CostRow,
+        patience: Patience,
         store: JobStore,
         pictures: Storage,
         meter: CardMeter,
-        *,
-        on_hang: Callable[[Job, str], object],
-        least_step_s: float = 60.0,
     ) -> None:
-        """
-        Args:
-            cost: the model's.
-            on_hang: told, in another thread, of a job on which the card hangs; it should end the process.
-            least_step_s: a step may take this long, however little is expected of it.
-        """
         self._model = model
-        self._cost = cost
+        self._patience = patience
         self._store = store
         self._pictures = pictures
         self._meter = meter
-        self._on_hang = on_hang
-        self._least_step_s = least_step_s
         self._decode_s = 0.0
         """Of a pixel of a frame, by the last clip; 0 where there was none."""
 
@@ -161,10 +148,7 @@ class Renderer:
         parts = job.request.parts
         part = parts[0]
         lease.report("conditioning", 0, job.request.all_steps)
-        limits = limits_for(
-            expected_s(part, self._cost, self._model.card), part.num_inference_steps, self._least_step_s
-        )
-        with Watchdog(limits, lambda missing: self._on_hang(job, missing)) as watchdog:
+        with self._patience.watch(job, part, self._model.card) as watchdog:
             plan = self._model.plan_for(job.request)
 
             def on_step(step: int, steps: int) -> None:
@@ -217,12 +201,6 @@ class Renderer:
 
 def _pixels(request: VideoRequest) -> int:
     return request.width * request.height * request.num_frames
-
-
-def expected_s(request: VideoRequest, cost: CostRow, card: Card) -> float:
-    """Seconds that `card` is expected to work on a clip, where it was never measured."""
-    memory_gib = card.memory_bytes / 2**30 if card.own_memory else 0.0
-    return seconds(request.shape, cost, recognise(card.name, memory_gib).tflops)
 
 
 def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:

@@ -66,11 +66,17 @@ class EmulatedPipeline:
 
     source = Source(EMULATED, revision="none", dtype="none", kernels="none", scheduler="none")
 
-    def __init__(self, profile: ModelProfile, card: CardClass, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        profile: ModelProfile,
+        card: CardClass,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         """`profile.cost` says what work there is, and `card` how fast it is done."""
         self._profile = profile
         self._class = card
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
         memory = int(card.memory_gib * GIB)
         self.card = Card(f"emulated {card.name}", memory, compute_capability=card.compute_capability)
 
@@ -105,15 +111,16 @@ class EmulatedPipeline:
         expected = stage_seconds(request.shape, cost, speed)
         together_s = shared_stage_seconds(request.shape, cost, speed)["denoise"]
         shared_steps = 0
-        started = time.perf_counter()
-        self._sleep(expected["condition"])
-        conditioned = time.perf_counter()
+        started = self._clock()
+        pace = _Pace(self._sleep, self._clock)
+        pace.spend(expected["condition"])
+        conditioned = self._clock()
         second = _met(meeting)
         with second or nullcontext():
             for step in range(1, steps + 1):
                 if should_stop is not None and should_stop():
                     raise Cancelled
-                self._sleep((expected["denoise"] if second is None else together_s) / steps)
+                pace.spend((expected["denoise"] if second is None else together_s) / steps)
                 if second is not None:
                     try:
                         second.send(_HALF)
@@ -123,12 +130,12 @@ class EmulatedPipeline:
                         second = None
                 if on_step is not None:
                     on_step(step, steps)
-        denoised = time.perf_counter()
-        self._sleep(expected["decode"])
+        denoised = self._clock()
+        pace.spend(expected["decode"])
         timings = {
             "condition": conditioned - started,
             "denoise": denoised - conditioned,
-            "decode": time.perf_counter() - denoised,
+            "decode": self._clock() - denoised,
         }
         peak = int(peak_gib(plan, request.shape, cost) * GIB)
         return Clip(_pattern(request.seed, request.num_frames), timings, peak, plan.name, shared_steps)
@@ -150,6 +157,20 @@ class EmulatedPipeline:
                 if on_half is not None:
                     on_half(halves)
         return halves
+
+
+class _Pace:
+    """Spends seconds one after another; what it was late with one by is made up for with those after."""
+
+    def __init__(self, sleep: Callable[[float], object], clock: Callable[[], float]) -> None:
+        self._sleep, self._clock = sleep, clock
+        self._due = clock()
+
+    def spend(self, seconds: float) -> None:
+        self._due += seconds
+        self._sleep(max(0.0, self._due - self._clock()))
+        # Where a sleep takes no time, as in a test, the next one is not the longer for it.
+        self._due = min(self._due, self._clock())
 
 
 _HALF = b"half"

@@ -116,12 +116,14 @@ _MALLOC = ((-4, 0), (-1, -1), (-2, 64 * 2**20))
 
 
 def grow_in_place() -> None:
-    """Have this process's CUDA allocator grow its segments instead of collecting many, unless it was told otherwise.
+    """Have this process's CUDA allocator grow its segments instead of collecting many, unless it was told anything.
 
     Clips of many shapes cut fixed segments into pieces that fit nothing: of a clip that just fits its card, up to a
-    fifth was lost so (`python -m loadtest.peaks`). The allocator reads the variable when it first allocates.
+    fifth was lost so (`python -m loadtest.peaks`). The allocator reads the variable when it first allocates;
+    where its older name PYTORCH_CUDA_ALLOC_CONF is set too, which one holds differs within PyTorch.
     """
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def start_peak(device: torch.device) -> None:

@@ -54,7 +54,7 @@ def create_app(
         async def to_the_page() -> Response:
             return RedirectResponse(f"{PAGE[1:]}/", 302)  # relative, for proxies that add a prefix
 
-    app.include_router(health_router(service))
+    app.include_router(health_router(service.admission))
     app.include_router(exposition_router(expose))
     guarded = [Depends(Guard(service.keyring))]
     fetch = RemotePictures().fetch if settings.picture_urls else None
@@ -62,9 +62,9 @@ def create_app(
         videos_router(service, settings, fetch),
         predict_router(service, settings, fetch),
         hugging_face_router(service, settings, fetch),
-        catalog_router(service),
+        catalog_router(service.models),
         pools_router(service),
-        prompts_router(service),
+        prompts_router(service.models),
     ):
         app.include_router(router, dependencies=guarded)
     app.add_middleware(Measured, metrics=metrics)

@@ -11,7 +11,6 @@ from serving.keyring import Caller, KeyRing
 from serving.rates import Rates
 
 QUOTES = "/v1/videos/quote"
-"""Counted apart: who asks what it would cost must not be kept from submitting it."""
 _Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
     Security(HTTPBearer(auto_error=False, description="An API key, where the service asks for one.")),
@@ -33,8 +32,17 @@ class Guard:
             RateLimited: the key has made as many requests as it may.
         """
         caller = await self._keyring.caller(None if bearer is None else bearer.credentials)
-        self._rates.count(caller, "quotes" if request.url.path == QUOTES else "requests")
+        self._rates.count(caller, _kind(request))
         request.state.caller = caller
+
+
+def _kind(request: Request) -> str:
+    """As what a request is counted: nobody must be kept from submitting by quotes, or by the posters of a list."""
+    if request.url.path == QUOTES:
+        return "quotes"
+    if request.url.path.endswith("/content") and request.query_params.get("variant") == "thumbnail":
+        return "thumbnails"
+    return "requests"
 
 
 async def _asking(request: Request) -> Caller:

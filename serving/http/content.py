@@ -10,8 +10,8 @@ from starlette.responses import Response, StreamingResponse
 
 from serving.errors import RangeNotSatisfiable, VideoExpired
 from serving.http.errors import error_response
-from serving.service import Content
 from serving.storage import Storage
+from serving.videos import Content
 
 
 async def content_response(request: Request, content: Content, storage: Storage) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -12,6 +12,8 @@ from serving.errors import VideoNotFound
 from serving.http.objects import DeletedVideo, VideoEvent, video_event
 from serving.jobs.standing import Standing
 
+EtaOf = Callable[[Standing], Awaitable[float | None]]
+"""In how many seconds a card is done with the video."""
 KEEP_ALIVE_S = 15
 """Between two comments that keep a silent stream open through proxies."""
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -24,7 +26,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def events_response(standing: Standing, news: AsyncIterator[Standing], last_event_id: str | None) -> Response:
+def events_response(
+    standing: Standing, news: AsyncIterator[Standing], eta_s: EtaOf, last_event_id: str | None
+) -> Response:
     """The stream of `news`, whose first is `standing`; it ends behind the video's last event.
 
     An event's id names the state it tells of. To a client that comes back with the id of the present state, nothing
@@ -32,18 +36,18 @@ def events_response(standing: Standing, news: AsyncIterator[Standing], last_even
     """
     if standing.status.ended and last_event_id == _id(standing):
         return Response(status_code=204)
-    events = _events(standing.id, news, last_event_id)
+    events = _events(standing.id, news, eta_s, last_event_id)
     return EventSourceResponse(events, ping=KEEP_ALIVE_S, ping_message_factory=_keep_alive)
 
 
 async def _events(
-    video_id: str, news: AsyncIterator[Standing], last_event_id: str | None
+    video_id: str, news: AsyncIterator[Standing], eta_s: EtaOf, last_event_id: str | None
 ) -> AsyncIterator[ServerSentEvent]:
     seen = last_event_id
     try:
         async for standing in news:
             if _id(standing) != seen:
-                yield _event(standing.status, _id(standing), video_event(standing))
+                yield _event(standing.status, _id(standing), video_event(standing, await eta_s(standing)))
             seen = None
     except VideoNotFound:
         yield _event("deleted", "deleted", DeletedVideo(id=video_id))

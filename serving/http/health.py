@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from serving.admission import Admission
 from serving.errors import ServiceUnavailable
-from serving.service import VideoService
 
 
-def health_router(service: VideoService) -> APIRouter:
+def health_router(admission: Admission) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", summary="Is the process alive?")
@@ -17,7 +17,7 @@ def health_router(service: VideoService) -> APIRouter:
 
     @router.get("/readyz", summary="Can it take work now? 503 with the reasons when not")
     async def readyz() -> dict[str, str]:
-        reasons = await service.not_ready()
+        reasons = await admission.not_ready()
         if reasons:
             raise ServiceUnavailable(" ".join(reasons), retry_after_s=5)
         return {"status": "ready"}

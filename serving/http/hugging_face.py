@@ -38,7 +38,7 @@ def hugging_face_router(service: VideoService, settings: Settings, fetch: Fetch 
 
         A client that goes away before the end cancels its video.
         """
-        model = service.model_named(name)
+        model = service.models.named(name)
         body = await read_body(request, max_bytes=settings.max_upload_bytes, timeout_s=settings.body_timeout_s)
         values: dict[str, Any]
         inputs: str | bytes
@@ -51,7 +51,8 @@ def hugging_face_router(service: VideoService, settings: Settings, fetch: Fetch 
         if not picture:
             raise MissingImage("inputs: send the picture as base64 in inputs, or its bytes alone.", param="inputs")
         job = await finished_video(service, request, caller, parameters, picture)
-        response = await content_response(request, await service.content(job.id, "video", caller), service.outputs)
+        found = await service.videos.content(job.id, "video", caller)
+        response = await content_response(request, found, service.videos.outputs)
         response.headers["x-video-id"] = job.id
         return response
 

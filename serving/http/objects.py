@@ -126,7 +126,7 @@ def video(
         step=job.step,
         steps=job.steps,
         queue_position=queue_position,
-        eta_s=None if eta_s is None else round(eta_s, 1),
+        eta_s=_tenths(eta_s),
         attempt=job.attempt,
         file=_file(job, outputs),
         parameters=request.model_dump(exclude={"model", "prompt", "metadata"}),
@@ -138,7 +138,7 @@ def video(
     )
 
 
-def video_event(standing: Standing) -> VideoEvent:
+def video_event(standing: Standing, eta_s: float | None) -> VideoEvent:
     return VideoEvent(
         id=standing.id,
         status=standing.status,
@@ -147,7 +147,7 @@ def video_event(standing: Standing) -> VideoEvent:
         step=standing.step,
         steps=standing.steps,
         queue_position=standing.queue_position,
-        eta_s=_left_s(standing),
+        eta_s=_tenths(eta_s),
         attempt=standing.attempt,
         error=_error(standing),
     )
@@ -165,14 +165,6 @@ def _error(job: Job | Standing) -> VideoError | None:
     return VideoError(code=job.error_code or "server_error", message=job.error_message or "")
 
 
-def _left_s(standing: Standing) -> float | None:
-    """Seconds a running job still needs, by its own pace; None before it has one, and after the end."""
-    if standing.status != JobStatus.IN_PROGRESS or standing.started_at is None or standing.progress < 5:
-        return None
-    elapsed = max(0.0, time.time() - standing.started_at)
-    return round(elapsed * (100 - standing.progress) / standing.progress, 1)
-
-
 def poll_after_ms(job: Job, queue_position: int | None, eta_s: float | None) -> int:
     """When to ask again, milliseconds: a tenth of what is expected to be left, within half a second and thirty.
 
@@ -183,6 +175,10 @@ def poll_after_ms(job: Job, queue_position: int | None, eta_s: float | None) -> 
         estimate_s = job.estimate_s if job.pool is None else job.estimates.get(job.pool, job.estimate_s)
         eta_s = estimate_s * (queue_position or 1)
     return int(min(max(eta_s * 100, POLL_MS[0]), POLL_MS[1]))
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _whole(moment: float | None) -> int | None:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from serving.cautions import Caution
+from serving.models import Models
 from serving.parameters import VideoParameters
 from serving.prompts.composing import templates_of, write
 from serving.request import resolve
-from serving.service import VideoService
 
 Category = Annotated[str | None, Query(description="Such as food, or another word for it, such as drinks.")]
 Model = Annotated[str | None, Query(description="Whose parameters; the first model of GET /v1/models by default.")]
@@ -45,12 +45,12 @@ class ComposedPrompt(PromptTemplate):
     warnings: list[Caution]
 
 
-def prompts_router(service: VideoService) -> APIRouter:
+def prompts_router(models: Models) -> APIRouter:
     router = APIRouter(prefix="/v1/prompts", tags=["prompts"])
 
     @router.get("/templates", summary="Templates by category, with parameters and negative prompts")
     async def templates(category: Category = None, model: Model = None) -> PromptTemplates:
-        found = templates_of(category, service.profile(model))
+        found = templates_of(category, models.profile(model))
         return PromptTemplates(data=[PromptTemplate(**written.row()) for written in found])
 
     @router.get("/compose", summary="A prompt from a product's title and category")
@@ -61,10 +61,10 @@ def prompts_router(service: VideoService) -> APIRouter:
         model: Model = None,
     ) -> ComposedPrompt:
         """Either `category` or `template` is needed. Nothing is queued."""
-        profile = service.profile(model)
+        profile = models.profile(model)
         written = write(title, category, profile, template)
         request = resolve(VideoParameters(**written.fields()), profile, seed=0)
-        warnings = await asyncio.to_thread(service.lint, request)
+        warnings = await asyncio.to_thread(models.lint, request)
         return ComposedPrompt(**written.row(), warnings=list(warnings))
 
     return router

@@ -14,6 +14,7 @@ from serving.http.quotes import VideoQuote, video_quote
 from serving.http.repetition import repetition_of
 from serving.http.submission import read_parameters, read_prompt, read_submission
 from serving.jobs.job import Job
+from serving.jobs.standing import Standing
 from serving.limits import MAX_PROMPT_CHARACTERS
 from serving.parameters import VideoParameters
 from serving.remote_picture import FIELD as PICTURE
@@ -31,16 +32,16 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
     limits: dict[str, Any] = {"max_bytes": settings.max_upload_bytes, "timeout_s": settings.body_timeout_s}
 
     async def answer(job: Job, queue_position: int | None, response: Response) -> Video:
-        eta_s = await service.eta_s(job)
+        eta_s = await service.videos.eta_s(job)
         response.headers[POLL_AFTER] = str(poll_after_ms(job, queue_position, eta_s))
-        return video(job, queue_position, eta_s, service.profiles.get(job.model), settings.outputs)
+        return video(job, queue_position, eta_s, service.models.profiles.get(job.model), settings.outputs)
 
     @router.post("", openapi_extra={"requestBody": _submission_schema()}, summary="Submit a video")
     async def submit(request: Request, response: Response, caller: Asking) -> Video:
         repetition = repetition_of(request.headers)
         parameters, picture = await read_submission(request, **limits, fetch=fetch)
-        job = await service.submit(parameters, picture, caller, repetition)
-        return await answer(job, await service.queue_position(job), response)
+        job = await service.intake.submit(parameters, picture, caller, repetition)
+        return await answer(job, await service.videos.queue_position(job), response)
 
     @router.post(
         "/{video_id}/remix",
@@ -51,8 +52,8 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         """The seed stays too. The video may have failed or expired; its picture is kept as long as its record."""
         repetition = repetition_of(request.headers)
         prompt = await read_prompt(request, **limits)
-        job = await service.remix(video_id, prompt, caller, repetition)
-        return await answer(job, await service.queue_position(job), response)
+        job = await service.intake.remix(video_id, prompt, caller, repetition)
+        return await answer(job, await service.videos.queue_position(job), response)
 
     @router.post(
         "/quote",
@@ -66,7 +67,7 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         now is answered, with `admitted` false.
         """
         parameters, picture = await read_parameters(request, **limits, fetch=fetch)
-        return video_quote(await service.quote(parameters, picture, caller))
+        return video_quote(await service.intake.quote(parameters, picture, caller))
 
     @router.get("", summary="List videos")
     async def list_videos(
@@ -75,23 +76,23 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         order: Literal["asc", "desc"] = "desc",
     ) -> VideoList:
-        jobs, has_more = await service.list_videos(caller, after=after, limit=limit, newest_first=order == "desc")
-        data = [video(job, profile=service.profiles.get(job.model), outputs=settings.outputs) for job in jobs]
+        jobs, has_more = await service.videos.page(caller, after=after, limit=limit, newest_first=order == "desc")
+        data = [video(job, profile=service.models.profiles.get(job.model), outputs=settings.outputs) for job in jobs]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         return VideoList(data=data, has_more=has_more, first_id=first, last_id=last)
 
     @router.get("/{video_id}", summary="Follow a video")
     async def retrieve(video_id: str, response: Response, caller: Asking) -> Video:
-        return await answer(*await service.look_up(video_id, caller), response)
+        return await answer(*await service.videos.look_up(video_id, caller), response)
 
     @router.delete("/{video_id}", summary="Delete a video; a running one is cancelled first")
     async def delete(video_id: str, caller: Asking) -> DeletedVideo:
-        return DeletedVideo(id=(await service.delete(video_id, caller)).id)
+        return DeletedVideo(id=(await service.videos.delete(video_id, caller)).id)
 
     @router.post("/{video_id}/cancel", summary="Cancel a video")
     async def cancel(video_id: str, response: Response, caller: Asking) -> Video:
-        job = await service.cancel(video_id, caller)
-        return await answer(job, await service.queue_position(job), response)
+        job = await service.videos.cancel(video_id, caller)
+        return await answer(job, await service.videos.queue_position(job), response)
 
     @router.get(
         "/{video_id}/events",
@@ -100,14 +101,19 @@ def videos_router(service: VideoService, settings: Settings, fetch: Fetch | None
         summary="Follow a video as server-sent events",
     )
     async def follow(video_id: str, caller: Asking, last_event_id: Annotated[str | None, Header()] = None) -> Response:
-        standing = await service.standing(video_id, caller)
-        return events.events_response(standing, service.follow(standing), last_event_id)
+        job = await service.videos.retrieve(video_id, caller)
+        standing = await service.videos.standing(video_id, caller)
+
+        async def eta_s(now: Standing) -> float | None:
+            return await service.videos.eta_s(now.of(job))
+
+        return events.events_response(standing, service.videos.follow(standing), eta_s, last_event_id)
 
     @router.get("/{video_id}/content", response_class=Response, summary="Download a finished video")
     @router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
     async def content(request: Request, video_id: str, caller: Asking, variant: Variant = "video") -> Response:
-        found = await service.content(video_id, variant, caller)
-        return await content_response(request, found, service.outputs)
+        found = await service.videos.content(video_id, variant, caller)
+        return await content_response(request, found, service.videos.outputs)
 
     return router
 

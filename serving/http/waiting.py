@@ -25,9 +25,9 @@ async def finished_video(
         VideoFailed: the job was cancelled. ServerFault: it failed, with its own code.
         Whatever `submit` raises.
     """
-    service.check_room_to_follow()
-    job = await service.submit(parameters, picture, caller)
-    ending = asyncio.ensure_future(service.until_ended(job.id, caller))
+    service.videos.check_room_to_follow()
+    job = await service.intake.submit(parameters, picture, caller)
+    ending = asyncio.ensure_future(service.videos.until_ended(job.id, caller))
     leaving = asyncio.ensure_future(_gone(request))
     try:
         await asyncio.wait((ending, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -39,7 +39,7 @@ async def finished_video(
         if not ending.done():
             ending.cancel()
             # Not awaited: this request may be at its end already.
-            asyncio.get_running_loop().run_in_executor(None, service.abandon, job.id)
+            asyncio.get_running_loop().run_in_executor(None, service.videos.abandon, job.id)
     if job.status is JobStatus.FAILED:
         raise _failure(job)
     return job

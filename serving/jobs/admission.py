@@ -5,9 +5,11 @@ Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select, text
+from sqlalchemy import Connection, Select, bindparam, case, func, insert, select, text
 
 from serving.errors import RateLimited, ServerOverloaded
 from serving.jobs import roll, spending, submissions
@@ -39,15 +41,20 @@ def admit(connection: Connection, clock: StoreClock, job: NewJob, bounds: Bounds
     if bounds.any and connection.dialect.name == "postgresql":
         # Two inserts that cannot see each other yet would both take the last place.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _INSERT_LOCK})
-    row = connection.execute(select(jobs).where(jobs.c.id == job.id)).mappings().first()
+    row = connection.execute(_same_statement(), {"id": job.id}).mappings().first()
     if row is None:
         if bounds.any:
             check_room(connection, clock, job.owner, bounds)
         new = row_of(job, _ranked_at(connection, clock))
-        row = connection.execute(insert(jobs).values(new).returning(jobs)).mappings().one()
+        row = connection.execute(insert(jobs).returning(jobs), new).mappings().one()
         if job.submission is not None:
             submissions.settle(connection, job.submission, job.id, clock.wall())
     return job_of(row)
+
+
+@functools.cache
+def _same_statement() -> Select[Any]:
+    return select(jobs).where(jobs.c.id == bindparam("id"))
 
 
 def _ranked_at(connection: Connection, clock: StoreClock) -> float:

@@ -5,7 +5,9 @@ Knows nothing of jobs, HTTP, Ray or video.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import stamina
@@ -29,9 +31,11 @@ _PASSING_STATES = {"40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"
 class Database:
     """One database: reads that take no write lock, and writes that take it at their start."""
 
-    def __init__(self, engine: Engine, clock: StoreClock) -> None:
+    def __init__(self, engine: Engine, clock: StoreClock, unwaiting: Engine | None = None) -> None:
+        """`unwaiting`: of the same database, and fails at once where it would have to wait; None where none can."""
         self.engine = engine
         self.clock = clock
+        self._unwaiting = unwaiting
         self.dialect = engine.dialect.name
         self._writer = engine.execution_options(begin="IMMEDIATE")
         # AUTOCOMMIT saves a server two round trips. SQLite has none to save, and its dialect would switch the
@@ -46,6 +50,17 @@ class Database:
         """
         return _patiently(lambda: self._read(work), patience_s)
 
+    async def look(self, work: Callable[[Connection], T]) -> T:
+        """`read` for an event loop; on the loop itself where nothing has to be waited for, as `work` must be short.
+
+        A thread and the way back cost more than a small read; and for a request that waits for anything at all, Serve's
+        replica asks the proxy over and over whether the client is still there, which costs more than both.
+        """
+        if self._unwaiting is not None:
+            with suppress(DBAPIError, PoolExhausted), self._unwaiting.connect() as connection:
+                return work(connection)
+        return await asyncio.to_thread(self.read, work)
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction, which may run again from its start.
 
@@ -56,6 +71,8 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._unwaiting is not None:
+            self._unwaiting.dispose()
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         with self._reader.connect() as connection:

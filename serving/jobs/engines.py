@@ -50,7 +50,8 @@ def open_database(url: str) -> Database:
         raise ConfigurationInvalid("The job store's URL cannot be read.") from error
     backend = parsed.get_backend_name()
     if backend == "sqlite":
-        database = Database(_sqlite(parsed), MachineClock())
+        _check(parsed)
+        database = Database(_sqlite(parsed, BUSY_TIMEOUT_S), MachineClock(), unwaiting=_sqlite(parsed, 0.0))
     elif backend == "postgresql":
         database = Database(_postgresql(parsed), ServerClock())
     else:
@@ -108,7 +109,7 @@ def fsync_seconds(folder: Path, *, tries: int = 5) -> float:
     return statistics.median(spent)
 
 
-def _sqlite(url: URL) -> Engine:
+def _check(url: URL) -> None:
     if url.database in (None, "", ":memory:"):
         raise ConfigurationInvalid("Jobs must survive a restart; give sqlite a file: sqlite:///folder/jobs.db")
     folder = Path(str(url.database)).parent
@@ -120,19 +121,24 @@ def _sqlite(url: URL) -> Engine:
     if flush_s > SLOW_FSYNC_S:
         log.warning("%s takes %.0f ms to flush a write; submissions will be slow", folder, flush_s * 1000)
     driver = sqlite_driver()
-    journal = journal_mode(driver.sqlite_version_info)
-    if journal != "WAL":
+    if journal_mode(driver.sqlite_version_info) != "WAL":
         log.warning(
             "SQLite %s can lose commits in WAL mode; using a rollback journal, which is slower", driver.sqlite_version
         )
+
+
+def _sqlite(url: URL, timeout_s: float) -> Engine:
+    """`timeout_s`: how long to wait for others' locks."""
+    driver = sqlite_driver()
+    journal = journal_mode(driver.sqlite_version_info)
     # isolation_level None stops the driver from beginning transactions of its own; the hook below does.
     engine = create_engine(
         url.set(drivername="sqlite+pysqlite"),
         module=driver,
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        connect_args={"isolation_level": None, "timeout": timeout_s, "check_same_thread": False},
         pool_size=10,
         max_overflow=20,
-        pool_timeout=BUSY_TIMEOUT_S,
+        pool_timeout=timeout_s,
     )
 
     @event.listens_for(engine, "connect")

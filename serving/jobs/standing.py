@@ -8,16 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, RowMapping, select
 
 from serving.jobs import line
-from serving.jobs.job import JobStatus, Stage
+from serving.jobs.job import Job, JobStatus, Stage
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
 
-_COPIED = ("id", "owner", "stage", "progress", "step", "steps", "attempt", "started_at", "error_code", "error_message")
+_COPIED = ("id", "owner", "stage", "progress", "step", "steps", "attempt", "pool", "error_code", "error_message")
 _COLUMNS = [jobs.c[name] for name in (*_COPIED, "status", "model", "queue", "rank", "seq")]
 
 
@@ -33,11 +33,15 @@ class Standing:
     step: int
     steps: int
     attempt: int
-    started_at: float | None
+    pool: str | None
     error_code: str | None
     error_message: str | None
     queue_position: int | None
     """1 for the job that goes next; None once it has left the queue."""
+
+    def of(self, job: Job) -> Job:
+        """`job`, whose standing this is, as it stood then."""
+        return replace(job, status=self.status, **{name: getattr(self, name) for name in _COPIED})
 
 
 def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standing]:

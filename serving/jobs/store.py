@@ -1,7 +1,8 @@
 """The job store: one durable queue in one database, shared by every process of the service.
 
 A worker's writes carry the attempt it was given; once the store has taken the job back they change nothing.
-Every method may block for some seconds and be called from any thread. Knows nothing of HTTP, Ray or video.
+Every method but `look_up` may block for some seconds and be called from any thread. Knows nothing of HTTP, Ray or
+video.
 
 Every method raises StorageUnavailable when the database stays locked, full or out of reach.
 """
@@ -152,6 +153,10 @@ class JobStore:
             VideoNotFound: there is no such job.
         """
         return self._database.read(lambda c: listing.follow(c, job_id))
+
+    async def look_up(self, job_id: str) -> tuple[Job, int | None]:
+        """`follow` for an event loop, which never waits for a lock."""
+        return await self._database.look(lambda c: listing.follow(c, job_id))
 
     def list(
         self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None

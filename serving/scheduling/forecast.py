@@ -117,7 +117,7 @@ def _turns(
             awaiting.remove(pool)
         else:
             batch, timed = taken.priority == "batch", taken.deadline is not None
-            pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed)
+            pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed, until=at + seconds)
             heapq.heapreplace(free, (at + seconds, number, pool))
         yield at, pool, taken, seconds
 

@@ -1,4 +1,4 @@
-"""Who is served next and how many cards are up, on virtual time: our own way, and Serve's defaults to compare with.
+"""Who is served next and how many cards are up, on virtual time.
 
 `ResolutionAware` keeps in memory what the store keeps in tables, and decides by the functions that the service decides
 by. Knows nothing of databases, clocks, models or Ray.
@@ -7,8 +7,7 @@ by. Knows nothing of databases, clocks, models or Ray.
 from __future__ import annotations
 
 import heapq
-import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -100,9 +99,8 @@ class ResolutionAware:
         _, _, task = heapq.heappop(group.tasks)
         if not group.tasks:
             del self._groups[chosen.job_id]
-        tally.usage(now)
-        batch, timed = task.priority == "batch", task.deadline is not None
-        tally.charge(task.owner, task.seconds[pool], batch=batch, timed=timed)
+        batch, timed, took_s = task.priority == "batch", task.deadline is not None, task.seconds[pool]
+        tally.charge(task.owner, took_s, batch=batch, timed=timed, until=now + took_s)
         self.waiting -= 1
         self.waiting_s -= task.estimate_s
         self._by_fit[group.fit].subtract(task.seconds)
@@ -112,63 +110,3 @@ class ResolutionAware:
     def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
         groups = [Waiting(sums, self._jobs[fit]) for fit, sums in self._by_fit.items() if self._jobs[fit]]
         return self._held.sizes(now, replicas(pools, groups, self._target))
-
-
-@dataclass(frozen=True)
-class ServeDefaults:
-    """Ray Serve's autoscaling on ongoing requests, by the defaults that it documents."""
-
-    target_ongoing_requests: float = 2.0
-    upscale_delay_s: float = 30.0
-    downscale_delay_s: float = 600.0
-
-
-class RequestCounting:
-    """Serve's defaults: first come, first served at each pool; as many cards as requests, whatever those cost.
-
-    Each task goes to the smallest pool that can hold it, as routes by hand would have it: Serve itself does not know
-    what a card can hold.
-    """
-
-    def __init__(self, sizes: Mapping[str, float], rules: ServeDefaults | None = None) -> None:
-        """`sizes`: of a card of each pool, in any unit."""
-        self.waiting, self.waiting_s = 0, 0.0
-        self._sizes = sizes
-        self._rules = rules or ServeDefaults()
-        self._lines: dict[str, deque[Task]] = {pool: deque() for pool in sizes}
-        self._since: dict[str, float] = {}
-        self._now: dict[str, int] = {}
-
-    def add(self, task: Task) -> None:
-        home = min(task.seconds, key=self._sizes.__getitem__)
-        self._lines[home].append(task)
-        self.waiting += 1
-        self.waiting_s += task.estimate_s
-
-    def take(self, pool: str, now: float) -> Task | None:
-        del now
-        if not self._lines[pool]:
-            return None
-        task = self._lines[pool].popleft()
-        self.waiting -= 1
-        self.waiting_s -= task.estimate_s
-        return task
-
-    def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
-        for pool in pools:
-            ongoing = len(self._lines[pool.name]) + pool.busy
-            desired = math.ceil(ongoing / self._rules.target_ongoing_requests)
-            desired = max(pool.least, min(pool.most, desired))
-            present = self._now.setdefault(pool.name, pool.least)
-            if ongoing and present == 0:
-                # From zero Serve starts one at once.
-                self._now[pool.name] = max(1, pool.least)
-            elif desired == present:
-                self._since.pop(pool.name, None)
-            else:
-                since = self._since.setdefault(pool.name, now)
-                up = desired > present
-                if now - since >= (self._rules.upscale_delay_s if up else self._rules.downscale_delay_s):
-                    self._now[pool.name] = desired
-                    self._since.pop(pool.name, None)
-        return {pool.name: max(self._now[pool.name], pool.busy) for pool in pools}

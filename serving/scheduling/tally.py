@@ -1,33 +1,54 @@
 """What one pool has served, as virtual time goes on. Knows nothing of databases, clocks or Ray.
 
-The store keeps the same in a table (`jobs.usage`); forecasts and simulations keep it here.
+The store counts the same in its tables (`jobs.usage`); forecasts and simulations count it here.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
+
 from serving.scheduling.queueing import Usage, faded
+
+_Account = tuple[str, bool, bool]
+"""Owner; whether batch; whether with a deadline."""
 
 
 class Tally:
-    """Starts from `usage` at moment 0, in seconds of any clock that never goes back."""
+    """Starts from `usage`, which fades from moment 0 on, in seconds of any clock that never goes back."""
 
     def __init__(self, usage: Usage | None = None) -> None:
         served = usage or Usage()
         self._by_owner = dict(served.by_owner)
         self._batch_s, self._deadline_s = served.batch_s, served.deadline_s
         self._at = 0.0
+        # Until when, whose, GPU seconds; the first to end first.
+        self._running: list[tuple[float, _Account, float]] = []
+
+    def charge(self, owner: str, gpu_s: float, *, batch: bool, timed: bool, until: float) -> None:
+        """Add a job that runs until `until`: up to then it counts whole, and fades from there."""
+        heapq.heappush(self._running, (until, (owner, batch, timed), gpu_s))
 
     def usage(self, at: float) -> Usage:
         """As it counts at `at`."""
+        self._fade(at)
+        by_owner = defaultdict(float, self._by_owner)
+        batch_s, deadline_s = self._batch_s, self._deadline_s
+        for _, (owner, batch, timed), gpu_s in self._running:
+            by_owner[owner] += gpu_s
+            batch_s += batch * gpu_s
+            deadline_s += timed * gpu_s
+        return Usage(by_owner, batch_s, deadline_s)
+
+    def _fade(self, at: float) -> None:
         kept = faded(1.0, at - self._at)
-        self._at = at
+        self._at = max(at, self._at)
         self._by_owner = {owner: gpu_s * kept for owner, gpu_s in self._by_owner.items()}
         self._batch_s *= kept
         self._deadline_s *= kept
-        return Usage(self._by_owner, self._batch_s, self._deadline_s)
-
-    def charge(self, owner: str, gpu_s: float, *, batch: bool, timed: bool) -> None:
-        """Add a job that begins now."""
-        self._by_owner[owner] = self._by_owner.get(owner, 0.0) + gpu_s
-        self._batch_s += gpu_s if batch else 0.0
-        self._deadline_s += gpu_s if timed else 0.0
+        while self._running and self._running[0][0] <= at:
+            until, (owner, batch, timed), whole_s = heapq.heappop(self._running)
+            gpu_s = faded(whole_s, at - until)
+            self._by_owner[owner] = self._by_owner.get(owner, 0.0) + gpu_s
+            self._batch_s += batch * gpu_s
+            self._deadline_s += timed * gpu_s

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -21,6 +23,8 @@ from serving.ui.words import LANGUAGES
 NAME = "generate"
 GRADIO = ("/config", "/gradio_api/")
 """Where Gradio's programs look, from the page's address on."""
+LOOK_S = 1.0
+"""Between two looks whether the client is still there."""
 
 
 class Endpoint:
@@ -44,8 +48,9 @@ class Endpoint:
 
     async def generate(
         self, picture: str | None, prompt: str, parameters: Any, request: gr.Request
-    ) -> tuple[str, Video]:
+    ) -> AsyncIterator[tuple[str | None, Video]]:
         """A clip and its video object. `parameters` are any other fields of POST /v1/videos, by the same names."""
+        # A generator: between two of its values Gradio looks whether the client is still there, and closes it if not.
         api = self._api_of(request)
         try:
             given = form_of(parameters)
@@ -53,12 +58,13 @@ class Endpoint:
             if kept is None:
                 raise ApiError("picture: is missing.", code="missing_image")
             video = await api.submit(kept, given | {"prompt": prompt or ""})
-            async for videos in follow(api, [video["id"]]):
-                video = videos.get(video["id"], video)
+            async with aclosing(until_ended(api, video)) as states:
+                async for video in states:
+                    yield None, video
             if video["status"] != "completed":
                 told = video["error"] or {"message": "The video was deleted."}
                 raise gr.Error(f"{video['id']}: {told['message']}", print_exception=False)
-            return await self._kept(api, video), video
+            yield await self._kept(api, video), video
         except ApiError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -73,6 +79,27 @@ class Endpoint:
             raise ApiError("The clip is gone already.", code="video_expired")
         name = PurePosixPath(video["file"]).name
         return await asyncio.to_thread(save_bytes_to_cache, content, name, self._clip.GRADIO_CACHE)
+
+
+async def until_ended(api: Api, video: Video) -> AsyncGenerator[Video, None]:
+    """The video every `LOOK_S`, up to its end; who goes away before cancels it."""
+    news = follow(api, [video["id"]])
+    coming: asyncio.Future[dict[str, Video] | None] = asyncio.ensure_future(anext(news, None))
+    over = False
+    try:
+        while not over:
+            await asyncio.wait([coming], timeout=LOOK_S)
+            if coming.done():
+                videos = coming.result()
+                over = videos is None
+                video = (videos or {}).get(video["id"], video)
+                coming = asyncio.ensure_future(anext(news, None))
+            yield video
+    finally:
+        coming.cancel()
+        if not over:
+            with suppress(ApiError):
+                await api.cancel(video["id"])
 
 
 def form_of(parameters: Any) -> dict[str, str]:

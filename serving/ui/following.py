@@ -38,8 +38,8 @@ async def follow(api: Api, video_ids: Sequence[str]) -> AsyncIterator[dict[str, 
                     if event["object"] != "video.event":  # it was deleted
                         del videos[video_id]
                         return
-                    # Only the video itself tells when a waiting one would be done, and what a finished one is.
-                    whole = await api.video(video_id) if event["status"] != "in_progress" else event
+                    # Only the video itself tells what a finished one is.
+                    whole = await api.video(video_id) if ended(event) else event
                     videos[video_id] = videos[video_id] | whole | {"object": "video"}
                     changed.set()
             except ApiError as error:

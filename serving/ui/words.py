@@ -82,8 +82,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "quote": ("Before you press", "预计"),
     "quote_clip": ("{size}, {frames} frames, {seconds} s", "{size}，{frames} 帧，{seconds} 秒"),
     "quote_cost": ("about {cost} of a card for each clip", "每段约占用显卡 {cost}"),
-    "quote_done": ("done in about {finish}", "约 {finish} 后完成"),
-    "quote_done_first": ("the first done in about {finish}", "第一段约 {finish} 后完成"),
+    "quote_done": ("done in about {finish}", "约 {finish}后完成"),
+    "quote_done_first": ("the first done in about {finish}", "第一段约 {finish}后完成"),
     "quote_line": ("{jobs} before it in the queue or running", "前面还有 {jobs} 个任务"),
     "quote_rests": (
         "No estimate just now: this key asks as often as it may. Generating is counted apart.",

@@ -204,7 +204,7 @@ def test_logs_of_start_and_job(service: Service, http: httpx.Client) -> None:
     # The status is written before the line that tells of it.
     told = wait_for(lambda: (lines := records(log))[-1]["message"].startswith("completed") and lines, 5)
     assert [(line["logger"], line["message"].split()[0]) for line in told] == [
-        ("serving.service", "accepted"),
+        ("serving.intake", "accepted"),
         ("deployments.dispatcher", "attempt"),
         ("serving.rendering", "rendered"),
         ("serving.publishing", "completed:"),
@@ -215,7 +215,7 @@ def test_logs_of_start_and_job(service: Service, http: httpx.Client) -> None:
     written = records(start)
     assert [line for line in written if line["job"] == video] == told
     assert "ffmpeg" in [line.get("check") for line in written]
-    assert {"serving.service", "deployments.dispatcher"} <= {line["logger"] for line in written}
+    assert {"serving.intake", "deployments.dispatcher"} <= {line["logger"] for line in written}
 
 
 def test_a_finished_job_teaches_how_fast_the_card_is(service: Service, http: httpx.Client) -> None:

@@ -43,6 +43,17 @@ async def at_once() -> None:
     pass
 
 
+class Hold:
+    """A preprocessor that waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+
+
 class Submitter:
     """A process of the service: its submissions, and how its preprocessor behaves."""
 
@@ -66,7 +77,12 @@ class Submitter:
     async def send(
         self, repetition: Repetition | None, prompt: str = "p", caller: Caller = SHOP, picture: bytes = PICTURE
     ) -> Job:
-        return await self.service.submit(VideoParameters(prompt=prompt), picture, caller, repetition)
+        return await self.service.intake.submit(VideoParameters(prompt=prompt), picture, caller, repetition)
+
+    def hold(self) -> Hold:
+        """Hold its submissions while their pictures are prepared."""
+        self.prepare = hold = Hold()
+        return hold
 
     def count(self) -> int:
         return len(self.store.list()[0])
@@ -101,22 +117,16 @@ def test_a_key_stands_for_its_job(one: Submitter, other: Submitter) -> None:
 
 def test_while_the_first_is_in_flight_the_second_is_told_so(one: Submitter, other: Submitter) -> None:
     async def visit() -> None:
-        begun, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slowly() -> None:
-            begun.set()
-            await go_on.wait()
-
-        one.prepare = slowly
+        hold = one.hold()
         first = asyncio.create_task(one.send(KEYED))
-        await begun.wait()
+        await hold.begun.wait()
         with pytest.raises(SubmissionInFlight) as refusal:
             await other.send(KEYED)
         assert refusal.value.status == 409
         assert refusal.value.retry_after_s == pytest.approx(submissions.IN_FLIGHT_S, abs=15)
         with pytest.raises(IdempotencyKeyReused):
             await other.send(KEYED, "q")
-        go_on.set()
+        hold.go_on.set()
         job = await first
         assert (await other.send(KEYED)).id == job.id
 
@@ -126,17 +136,11 @@ def test_while_the_first_is_in_flight_the_second_is_told_so(one: Submitter, othe
 
 def test_submissions_in_flight_together_keep_apart(one: Submitter, other: Submitter) -> None:
     async def visit() -> None:
-        begun, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slowly() -> None:
-            begun.set()
-            await go_on.wait()
-
-        one.prepare = slowly
+        hold = one.hold()
         first = asyncio.create_task(one.send(KEYED))
-        await begun.wait()
+        await hold.begun.wait()
         second = await other.send(Repetition("order-8", retried=False))
-        go_on.set()
+        hold.go_on.set()
         assert (await first).id != second.id
 
     asyncio.run(visit())
@@ -184,17 +188,11 @@ def test_a_client_s_retry_is_the_same_job_and_a_repeat_is_not(one: Submitter, ot
 
 def test_a_retry_takes_the_place_of_the_submission_that_its_client_gave_up(one: Submitter, other: Submitter) -> None:
     async def visit() -> None:
-        begun, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slowly() -> None:
-            begun.set()
-            await go_on.wait()
-
-        one.prepare = slowly
+        hold = one.hold()
         given_up = asyncio.create_task(one.send(FIRST))
-        await begun.wait()
+        await hold.begun.wait()
         job = await other.send(RETRY)
-        go_on.set()
+        hold.go_on.set()
         with pytest.raises(SubmissionInFlight):
             await given_up
         assert (await other.send(RETRY)).id == job.id
@@ -227,15 +225,9 @@ def test_after_a_refusal_it_can_be_sent_again(store: JobStore, tmp_path: Path, r
 
 def test_a_client_that_went_away_can_come_again(one: Submitter) -> None:
     async def visit() -> None:
-        begun = asyncio.Event()
-
-        async def never() -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-        one.prepare = never
+        hold = one.hold()
         left = asyncio.create_task(one.send(KEYED))
-        await begun.wait()
+        await hold.begun.wait()
         left.cancel()
         with pytest.raises(asyncio.CancelledError):
             await left
@@ -268,20 +260,14 @@ def test_a_process_that_died_keeps_its_key_for_a_while_only(
     """What it had noted is all that is left of it; should it live after all, it accepts nothing."""
 
     async def visit() -> None:
-        begun, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slowly() -> None:
-            begun.set()
-            await go_on.wait()
-
-        one.prepare = slowly
+        hold = one.hold()
         stopped = asyncio.create_task(one.send(KEYED))
-        await begun.wait()
+        await hold.begun.wait()
         with pytest.raises(SubmissionInFlight):
             await other.send(KEYED)
         monkeypatch.setattr(submissions, "IN_FLIGHT_S", 0.0)
         job = await other.send(KEYED)
-        go_on.set()
+        hold.go_on.set()
         with pytest.raises(SubmissionInFlight):
             await stopped
         assert (await one.send(KEYED)).id == job.id

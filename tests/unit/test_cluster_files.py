@@ -103,7 +103,11 @@ def test_ray_takes_the_serve_configuration(service: dict[str, Any]) -> None:
 
 
 def test_ray_takes_the_cluster_of_bare_machines() -> None:
-    validate_config(prepare_config(*documents("ray-cluster.yaml")))
+    (config,) = documents("ray-cluster.yaml")
+    validate_config(prepare_config(config))
+    for kind in ("head", "worker"):
+        (start,) = [line for line in config[f"{kind}_start_ray_commands"] if "ray start" in line]
+        assert "export I2V_KERNEL_CACHE_DIR=" in start
 
 
 def test_a_pool_has_a_group_of_its_label_and_size(settings: Settings, groups: dict[str, dict[str, Any]]) -> None:

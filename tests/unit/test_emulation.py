@@ -38,15 +38,38 @@ def emulated(**changes: object) -> Settings:
     return load_settings({"model": EMULATED, "pools": POOLS, **changes})
 
 
+def still() -> float:
+    return 0.0
+
+
 def test_it_sleeps_what_the_cost_model_says_step_by_step() -> None:
     slept: list[float] = []
     told: list[tuple[int, int]] = []
     card = CARDS["rtx4090"]
     asked = request(preset="standard")
-    EmulatedPipeline(I2VGEN_XL, card, slept.append).generate(PICTURE, asked, on_step=lambda *step: told.append(step))
+    EmulatedPipeline(I2VGEN_XL, card, slept.append, still).generate(
+        PICTURE, asked, on_step=lambda *step: told.append(step)
+    )
     assert told == [(step, 50) for step in range(1, 51)]
     assert len(slept) == 50 + 2
     assert sum(slept) == pytest.approx(seconds(asked.shape, I2VGEN_XL.cost, card.tflops))
+
+
+def test_what_it_is_late_by_is_made_up_for() -> None:
+    """Each sleep half a step too long, and a quarter of one spent on its news: the clip takes no longer for it."""
+    card, asked, now = CARDS["rtx4090"], request(preset="standard"), 100.0
+    step_s = stage_seconds(asked.shape, I2VGEN_XL.cost, speed_of(card.tflops, I2VGEN_XL.cost))["denoise"] / 50
+
+    def spend(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pipeline = EmulatedPipeline(I2VGEN_XL, card, lambda wanted: spend(wanted + step_s / 2), lambda: now)
+    clip = pipeline.generate(PICTURE, asked, on_step=lambda step, steps: spend(step_s / 4))
+    expected = seconds(asked.shape, I2VGEN_XL.cost, card.tflops)
+    # But for the last sleep, after which there is nothing to make up with.
+    assert now - 100.0 == pytest.approx(expected + step_s / 2)
+    assert sum(clip.timings.values()) == pytest.approx(now - 100.0)
 
 
 def test_a_cancel_ends_it_before_the_next_step() -> None:
@@ -76,7 +99,7 @@ def test_two_of_them_share_a_clip_for_as_long_as_both_are_there(last: int) -> No
                 EmulatedPipeline(I2VGEN_XL, card).assist(link, asked, on_half=count)
 
         helped = pool.submit(help_once)
-        clip = EmulatedPipeline(I2VGEN_XL, card, slept.append).generate(PICTURE, asked, meeting=door.meeting)
+        clip = EmulatedPipeline(I2VGEN_XL, card, slept.append, still).generate(PICTURE, asked, meeting=door.meeting)
         assert isinstance(helped.exception(20), Lost)
     assert (len(slept), clip.shared_steps) == (50 + 2, last)
     speed = speed_of(card.tflops, I2VGEN_XL.cost)

@@ -1,58 +1,17 @@
+"""Clips of every format, and their stills, decoded again."""
+
 import io
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_clips import FORMATS, RECIPE, decoded, moving
 from PIL import Image
 
 from serving import ffmpeg
 from serving.clip import probe, read_recipe
 from serving.encoding import ENCODERS, encode, poster, spritesheet
-from serving.errors import ConfigurationInvalid, EncodingFailed
-
-FORMATS = list(ENCODERS)
-RECIPE = {
-    "prompt": "a 'cat' says \"hi\";\nnext=line # not a comment \\ back\\slash, 100% é 猫 🐈 \x00\x1f\ttab",
-    "seed": 2**63 - 1,
-    "guidance_scale": 9.0,
-    "negative_prompt": None,
-    "metadata": {"sku=1;2#3": "[section]", "": "\ud800"},
-}
-
-
-def moving(count=8, height=64, width=64) -> np.ndarray:
-    """A soft slope that moves by four pixels a frame."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack(
-        [
-            np.stack([(columns + 4 * at) % 256, rows % 256, np.full_like(rows, 90)], axis=2).astype(np.uint8)
-            for at in range(count)
-        ]
-    )
-
-
-def decoded(path: Path) -> np.ndarray:
-    """All frames as FFmpeg shows them, (F, H, W, 3)."""
-    info = probe(path)
-    raw, _ = ffmpeg.run(ffmpeg.source(path), ("-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"), path=path, timeout_s=60)
-    return np.frombuffer(raw, np.uint8).reshape(info.frames, info.height, info.width, 3)
-
-
-@pytest.fixture
-def fake_ffmpeg(tmp_path, monkeypatch):
-    def install(script: str) -> Path:
-        path = tmp_path / "fake-ffmpeg"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(path))
-        return path
-
-    return install
-
-
-# Clips
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -211,48 +170,6 @@ def test_the_table_of_formats():
     assert all(name == row.name for name, row in ENCODERS.items())
 
 
-# Recipes
-
-
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_a_recipe_of_any_characters_comes_back(tmp_path, format_name):
-    encode(moving(3), 8, tmp_path / "clip", format_name, recipe=RECIPE)
-    assert read_recipe(tmp_path / "clip") == RECIPE
-    assert probe(tmp_path / "clip").frames == 3
-
-
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_a_long_recipe_comes_back(tmp_path, format_name):
-    recipe = {"prompt": "🐈" * 2000, "negative_prompt": "=" * 2000, "metadata": {"n": "é" * 30_000}}
-    encode(moving(2), 8, tmp_path / "clip", format_name, recipe=recipe)
-    assert read_recipe(tmp_path / "clip") == recipe
-
-
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_no_recipe(tmp_path, format_name):
-    encode(moving(2), 8, tmp_path / "clip", format_name)
-    assert read_recipe(tmp_path / "clip") is None
-    encode(moving(2), 8, tmp_path / "clip", format_name, recipe={})
-    assert read_recipe(tmp_path / "clip") == {}
-
-
-def test_a_gif_with_a_recipe_opens_in_pillow(tmp_path):
-    encode(moving(3), 8, tmp_path / "clip.gif", "gif", recipe=RECIPE)
-    with Image.open(tmp_path / "clip.gif") as gif:
-        assert gif.n_frames == 3
-        assert gif.info["comment"].startswith(b'{"prompt"')
-
-
-@pytest.mark.parametrize("recipe", [{"prompt": "x" * 100_001}, {"path": Path()}])
-def test_recipes_that_cannot_be_stored_are_refused(tmp_path, recipe):
-    with pytest.raises(ValueError, match="recipe"):
-        encode(moving(2), 8, tmp_path / "clip", "mp4", recipe=recipe)
-    assert not (tmp_path / "clip").exists()
-
-
-# Stills
-
-
 def test_a_poster_is_a_jpeg_of_the_frame():
     frame = moving(1, 90, 121)[0]
     with Image.open(io.BytesIO(poster(frame[:, ::-1]))) as image:
@@ -270,140 +187,3 @@ def test_a_spritesheet_holds_every_frame_in_reading_order(count, size):
         assert image.getpixel((column * 160 + 80, row * 107 + 50)) == (255, 255, 255)
         if count > 1:
             assert image.getpixel((80, 50)) == (0, 0, 0)
-
-
-# Refusals and failures
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        np.zeros((2, 64, 64, 3), np.float32),
-        np.zeros((2, 64, 64, 3), np.int8),
-        np.zeros((64, 64, 3), np.uint8),
-        np.zeros((2, 64, 64, 4), np.uint8),
-        np.zeros((2, 3, 64, 64), np.uint8),
-        np.zeros((0, 64, 64, 3), np.uint8),
-        np.zeros((2, 0, 64, 3), np.uint8),
-    ],
-    ids=lambda frames: f"{frames.dtype}{frames.shape}",
-)
-def test_frames_of_another_shape_or_dtype_are_refused(tmp_path, frames):
-    with pytest.raises(ValueError, match="frames"):
-        encode(frames, 8, tmp_path / "clip", "mp4")
-    with pytest.raises(ValueError, match="frames"):
-        spritesheet(frames)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_other_values_out_of_range_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="frames"):
-        poster(np.zeros((64, 64), np.uint8))
-    with pytest.raises(ValueError, match="fps"):
-        encode(moving(2), 0, tmp_path / "clip", "mp4")
-    with pytest.raises(ValueError, match="mp4, webm, gif"):
-        encode(moving(2), 8, tmp_path / "clip", "avi")
-
-
-@pytest.mark.parametrize("content", [None, b"not a program"])
-def test_a_missing_ffmpeg_says_how_to_mend_it(tmp_path, monkeypatch, content):
-    executable = tmp_path / "ffmpeg"
-    if content is not None:
-        executable.write_bytes(content)
-        executable.chmod(0o755)
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(executable))
-    with pytest.raises(ConfigurationInvalid, match="IMAGEIO_FFMPEG_EXE"):
-        encode(moving(2), 8, tmp_path / "clip", "mp4")
-    assert not (tmp_path / "clip").exists()
-
-
-def test_no_ffmpeg_anywhere(tmp_path, monkeypatch):
-    def nowhere():
-        raise RuntimeError("No ffmpeg exe could be found.")
-
-    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", nowhere)
-    with pytest.raises(ConfigurationInvalid, match="Reinstall imageio-ffmpeg"):
-        encode(moving(2), 8, tmp_path / "clip", "mp4")
-
-
-def test_a_failing_ffmpeg_is_quoted(tmp_path, fake_ffmpeg):
-    path = tmp_path / "clip.part"
-    fake_ffmpeg(f"touch '{path}'; cat > /dev/null; seq 1 9 >&2; echo 'cannot write file:{path}' >&2; exit 3")
-    with pytest.raises(EncodingFailed) as caught:
-        encode(moving(2), 8, path, "mp4")
-    assert caught.value.message.splitlines() == [
-        *("clip.part: FFmpeg failed (3).", "6", "7", "8", "9", "cannot write clip.part")
-    ]
-    assert not path.exists()
-
-
-def test_an_ffmpeg_that_reads_nothing_and_fails(tmp_path, fake_ffmpeg):
-    fake_ffmpeg("exit 1")
-    with pytest.raises(EncodingFailed, match="failed"):
-        encode(moving(32, 256, 256), 8, tmp_path / "clip", "mp4")
-
-
-@pytest.mark.parametrize("reads", ["", "cat > /dev/null;"])
-def test_a_hung_ffmpeg_is_killed_with_its_children(tmp_path, fake_ffmpeg, reads):
-    path, ids = tmp_path / "clip.part", tmp_path / "ids"
-    fake_ffmpeg(f"touch '{path}'; {reads} sleep 60 & echo $$ $! > {ids}; echo 'still busy' >&2; wait")
-    started = time.monotonic()
-    with pytest.raises(EncodingFailed, match=r"longer than 0\.3 s(?s:.*)still busy"):
-        encode(moving(32, 256, 256), 8, path, "mp4", timeout_s=0.3)
-    assert time.monotonic() - started < 10
-    assert not path.exists()
-    for process in map(int, ids.read_text().split()):
-        assert is_gone(process)
-
-
-def test_more_frames_have_more_time(tmp_path, fake_ffmpeg):
-    fake_ffmpeg("cat > /dev/null; sleep 60")
-    with pytest.raises(EncodingFailed, match=r"longer than 0\.6 s"):
-        encode(moving(64, 16, 16), 8, tmp_path / "clip", "mp4", timeout_s=0.3)
-
-
-def is_gone(process: int) -> bool:
-    for _ in range(100):
-        try:
-            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":  # dead, and waiting for whichever process adopted it
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def test_a_folder_that_does_not_exist(tmp_path):
-    with pytest.raises(EncodingFailed) as caught:
-        encode(moving(2), 8, tmp_path / "nowhere" / "clip.mp4", "mp4")
-    assert str(tmp_path) not in caught.value.message
-
-
-@pytest.mark.parametrize("content", [b"", b"hello" * 100, b"#EXTM3U\nfile:///etc/passwd\n", None])
-def test_files_that_are_no_clip(tmp_path, content):
-    path = tmp_path / "clip.mp4"
-    if content is not None:
-        path.write_bytes(content)
-    for read in (probe, read_recipe):
-        with pytest.raises(EncodingFailed) as caught:
-            read(path)
-        assert str(tmp_path) not in caught.value.message
-
-
-def test_a_foreign_clip_has_no_recipe(tmp_path):
-    path = tmp_path / "clip.gif"
-    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
-    images[0].save(path, save_all=True, append_images=images[1:], comment=b"made elsewhere", duration=125)
-    assert read_recipe(path) is None
-    assert probe(path).frames == 2
-    images[0].save(path, save_all=True, append_images=images[1:], comment=b"[1, 2]")
-    assert read_recipe(path) is None
-
-
-def test_a_truncated_clip_is_not_whole(tmp_path):
-    path = tmp_path / "clip.mp4"
-    encode(moving(32, 256, 256), 8, path, "mp4")
-    path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(EncodingFailed):
-        probe(path)

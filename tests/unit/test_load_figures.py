@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.cpu import Spent
 from loadtest.emulated import Pool
 from loadtest.knee import Limit, Trial, find, judge
 from loadtest.measured import measure, open_at
 from loadtest.plan import promise
+from loadtest.quantile import quantile
 from loadtest.rows import Recorded, Row, line, read
+from loadtest.saturation import Clip
 from loadtest.scenarios import PREVIEW, Request, hastened
-from loadtest.validation import Case, Compared, Overheads, compare, predict
+from loadtest.validation import Case, Compared, Overheads, begun, compare, predict, probed
+from serving.jobs.job import accepted_at, new_job_id
 
 TIMINGS = {"wait": 2.0, "condition": 0.5, "denoise": 3.0, "decode": 0.5, "encode": 1.0}
 
@@ -71,6 +75,19 @@ def test_goodput_counts_what_was_in_time_alone() -> None:
     assert found.cost.dollars == pytest.approx(9 * 4.0 / 3600 * 0.40)
     assert found.phases["all"]["queue"].p50 == pytest.approx(2.0)
     assert found.phases["all"]["queue"].p99 == pytest.approx(52.0)
+
+
+def test_a_quantile_is_a_value_that_occurred() -> None:
+    twenty = [float(n) for n in range(20, 0, -1)]
+    assert [quantile(twenty, share) for share in (0.0, 0.05, 0.5, 0.51, 0.95, 1.0)] == [
+        1.0,
+        1.0,
+        10.0,
+        11.0,
+        19.0,
+        20.0,
+    ]
+    assert quantile([], 0.5) == float("inf")
 
 
 def test_open_requests_over_time() -> None:
@@ -156,7 +173,41 @@ def test_the_twin_is_held_against_what_was_measured() -> None:
     assert not compare(case, lost, asked, 10.0, overheads).kept
 
 
+def test_a_wait_ends_where_the_card_begins_and_not_at_the_claim() -> None:
+    job = new_job_id()
+    accepted = accepted_at(job)
+    assert accepted is not None
+    rows = [done(0, 1.0, id=job), done(1, 2.0, id=new_job_id())]
+    clip = Clip(7, accepted + 3.0, accepted + 9.0, {}, job)
+    first, other = begun(Recorded({}, rows), [clip]).rows
+    assert first.began == pytest.approx(1.0 + 0.2 + 3.0)
+    assert other == rows[1]
+
+
+def test_what_the_probe_says() -> None:
+    """Two cards start in 5 and 7 s; an idle one begins half a second after its request; gaps are of a quarter."""
+    begins = {"wake": [(1, 5.5), (2, 7.5), (1, 7.75)], "single": [(1, 20.5), (2, 20.5)]}
+    begins["many"] = [(1, 30.5), (2, 31.5), (1, 32.75), (2, 33.75)]
+    due = {"wake": 0.0, "single": 20.0, "many": 30.0}
+    clips, runs = [], {}
+    for name, cards in begins.items():
+        rows = [done(n, due[name], id=new_job_id(1.9e9 + due[name] + 0.2)) for n in range(len(cards))]
+        clips += [
+            Clip(card, 1.9e9 + at, 1.9e9 + at + 2.0, {}, row.id) for row, (card, at) in zip(rows, cards, strict=True)
+        ]
+        runs[name] = Recorded({}, rows)
+    found = probed(runs["wake"], runs["single"], runs["many"], clips, expected_s=6.4)
+    values = (found.intake_s, found.slowness, found.gap_s, found.start_s)
+    assert values == pytest.approx((0.5, 1.25, 0.25, 6.0), abs=1e-4)
+
+
 def test_fifteen_percent_is_of_what_was_measured() -> None:
     assert Compared("p50", 10.0, 11.5, 0.0, 0.0).kept
     assert not Compared("p50", 10.0, 8.4, 0.0, 0.0).kept
     assert not Compared("p50", 0.0, 1.0, 0.0, 0.0).kept
+
+
+def test_processor_time_is_told_of_server_and_load_generator_apart() -> None:
+    spent = Spent(served=5.0, generated=1.0) - Spent(served=3.0, generated=0.5)
+    assert spent.each_ms(100) == (20.0, 5.0)
+    assert (spent + spent).each_ms(100) == (40.0, 10.0)

@@ -76,10 +76,15 @@ def test_gaps_are_between_clips_of_one_card(tmp_path: Path) -> None:
     assert run.per_minute == 3 * 60 / 4
     assert not run.kept
     log = tmp_path / "app.log"
-    row = {"logger": "serving.rendering", "process": 7, "time": datetime.fromtimestamp(100, UTC).isoformat()}
+    row = {
+        "logger": "serving.rendering",
+        "process": 7,
+        "job": "video_1",
+        "time": datetime.fromtimestamp(100, UTC).isoformat(),
+    }
     rows = [
         {**row, "timings_s": {"denoise": 1.0, "decode": 0.5}},
         {**row, "logger": "serving.publishing", "timings_s": {}},
     ]
     log.write_text("\n".join(json.dumps(line) for line in rows))
-    assert read_clips(log) == [Clip(7, 98.5, 100.0, {"denoise": 1.0, "decode": 0.5})]
+    assert read_clips(log) == [Clip(7, 98.5, 100.0, {"denoise": 1.0, "decode": 0.5}, "video_1")]

@@ -15,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 
-from serving import rendering
 from serving.card_meter import CardMeter
 from serving.engine.contract import Card, Clip
 from serving.engine.link import Door
@@ -26,6 +25,7 @@ from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
 from serving.metrics import UNMEASURED
+from serving.patience import Patience
 from serving.presets import BUILTIN, I2VGEN_XL
 from serving.rendering import LEAD_S, Rendered, Renderer
 from serving.scheduling.cards import CARDS
@@ -59,6 +59,15 @@ def pictures(tmp_path: Path) -> DirectoryStorage:
     return DirectoryStorage(tmp_path)
 
 
+NOTHING_HANGS = Patience(I2VGEN_XL.cost, lambda *_: pytest.fail("nothing hangs here"))
+
+
+def renderer_of(
+    model: Any, store: JobStore, pictures: DirectoryStorage, patience: Patience = NOTHING_HANGS
+) -> Renderer:
+    return Renderer(model, patience, store, pictures, CardMeter(UNMEASURED, "default"))
+
+
 @pytest.fixture
 def render(
     sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
@@ -72,14 +81,7 @@ def render(
         sqlite_store.insert(new_job(picture_key=key))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
         assert job is not None
-        renderer = Renderer(
-            Failing(error),  # type: ignore[arg-type]
-            I2VGEN_XL.cost,
-            sqlite_store,
-            pictures,
-            CardMeter(UNMEASURED, "default"),
-            on_hang=lambda *_: pytest.fail("nothing hangs here"),
-        )
+        renderer = renderer_of(Failing(error), sqlite_store, pictures)
         with JobLease(sqlite_store, job) as lease:
             prepared = renderer.prepare(job, lease)
             assert prepared is None or renderer.render(prepared, lease) is None
@@ -117,9 +119,7 @@ def test_a_clip_tells_the_card_s_speed_unless_memory_ran_short_or_its_work_is_no
     sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline.load(locate(BUILTIN), device="cpu")
-    renderer = Renderer(
-        pipeline, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
-    )
+    renderer = renderer_of(pipeline, sqlite_store, pictures)
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
 
@@ -167,9 +167,7 @@ def test_what_a_second_card_did_stands_in_the_recipe_and_teaches_nothing(
     sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
 ) -> None:
     model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
-    renderer = Renderer(
-        model, I2VGEN_XL.cost, sqlite_store, pictures, CardMeter(UNMEASURED, "default"), on_hang=lambda *_: None
-    )
+    renderer = renderer_of(model, sqlite_store, pictures)
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
     found = []
@@ -212,15 +210,8 @@ def test_a_step_that_hangs_is_told_with_its_job(
     sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), width=8, height=8))
     job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
     assert job is not None
-    renderer = Renderer(
-        Hanging(RuntimeError()),  # type: ignore[arg-type]
-        I2VGEN_XL.cost,
-        sqlite_store,
-        pictures,
-        CardMeter(UNMEASURED, "default"),
-        on_hang=on_hang,
-        least_step_s=0.1,
-    )
+    patience = Patience(I2VGEN_XL.cost, on_hang, least_step_s=0.1)
+    renderer = renderer_of(Hanging(RuntimeError()), sqlite_store, pictures, patience)
     with JobLease(sqlite_store, job) as lease:
         prepared = renderer.prepare(job, lease)
         assert prepared is not None
@@ -256,14 +247,7 @@ def test_the_end_of_a_clip_is_told_ahead_by_what_the_last_one_took(
 
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
-    renderer = Renderer(
-        Decoding(RuntimeError()),  # type: ignore[arg-type]
-        I2VGEN_XL.cost,
-        sqlite_store,
-        pictures,
-        CardMeter(UNMEASURED, "default"),
-        on_hang=lambda *_: None,
-    )
+    renderer = renderer_of(Decoding(RuntimeError()), sqlite_store, pictures)
     for _ in range(2):
         sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue())))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)
@@ -286,21 +270,15 @@ def test_a_job_of_several_parts_counts_the_steps_of_all(
         limits.append((expected_s, steps))
         return Limits(60.0, 60.0)
 
-    monkeypatch.setattr(rendering, "limits_for", limits_for)
+    monkeypatch.setattr("serving.patience.limits_for", limits_for)
     monkeypatch.setattr(Watchdog, "step", lambda _, *told: steps.append(told))
     monkeypatch.setattr(JobLease, "report", lambda _, *told: news.append(told))
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
     found = []
     for segments in (1, 3):
-        renderer = Renderer(
-            EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"]),
-            I2VGEN_XL.cost,
-            sqlite_store,
-            pictures,
-            CardMeter(UNMEASURED, "default"),
-            on_hang=lambda *_: pytest.fail("nothing hangs here"),
-        )
+        model = EmulatedPipeline(I2VGEN_XL.faster(1e6), CARDS["h100"])
+        renderer = renderer_of(model, sqlite_store, pictures)
         asked = {"num_inference_steps": 5, "segments": segments, "seed": 7}
         sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue()), **asked))
         job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0)

@@ -21,6 +21,7 @@ from serving.jobs.store import JobStore
 from serving.jobs.worker import Worker
 from serving.metrics import BUSY_SECONDS, OUT_OF_MEMORY, STEPS
 from serving.pairing import Pairing
+from serving.patience import Patience
 from serving.pools import ServedPool
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS
@@ -100,7 +101,7 @@ def test_a_job_that_waits_goes_first(sqlite_store: JobStore, claimed: Callable[.
 
 def assistant(model: Any, metrics: InMemoryMetrics, **options: Any) -> Assistant:
     told = {"on_hang": lambda job, missing: pytest.fail("nothing hangs here")} | options
-    return Assistant(model, I2VGEN_XL.cost, CardMeter(metrics, "h100"), **told)
+    return Assistant(model, Patience(I2VGEN_XL.cost, **told), CardMeter(metrics, "h100"))
 
 
 class Helping:

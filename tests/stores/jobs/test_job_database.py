@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import sys
@@ -16,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-from serving.errors import ConfigurationInvalid, StorageUnavailable
+from serving.errors import ConfigurationInvalid, StorageUnavailable, VideoNotFound
 from serving.jobs import clock, database, engines
 from serving.jobs.clock import MachineClock
 from serving.jobs.engines import journal_mode, open_database, sqlite_driver
@@ -44,15 +45,19 @@ def test_a_wal_only_where_it_is_safe(version: tuple[int, ...], mode: str) -> Non
 
 
 def test_sqlite_is_set_up_to_keep_what_it_acknowledges(sqlite_store: JobStore) -> None:
-    with sqlite_store._database.engine.connect() as connection:
-        pragmas = {
-            name: connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "busy_timeout")
+    unwaiting = sqlite_store._database._unwaiting
+    assert unwaiting is not None
+    for engine, busy_timeout in ((sqlite_store._database.engine, 4000), (unwaiting, 0)):
+        with engine.connect() as connection:
+            pragmas = {
+                name: connection.scalar(text(f"PRAGMA {name}"))
+                for name in ("journal_mode", "synchronous", "busy_timeout")
+            }
+        assert pragmas == {
+            "journal_mode": journal_mode(sqlite_driver().sqlite_version_info).lower(),
+            "synchronous": 2,
+            "busy_timeout": busy_timeout,
         }
-    assert pragmas == {
-        "journal_mode": journal_mode(sqlite_driver().sqlite_version_info).lower(),
-        "synchronous": 2,
-        "busy_timeout": 4000,
-    }
 
 
 def test_the_standard_library_s_sqlite_serves_too(
@@ -199,6 +204,48 @@ def test_reads_do_not_wait_for_a_writer_and_writers_give_up_in_time(
             threading.Timer(0.3, blocker.rollback).start()
             monkeypatch.setattr(database, "PATIENCE_S", 10.0)
             assert store.claim("default", MODEL, "card", 30.0) is not None
+
+
+def test_a_job_is_looked_up_without_giving_up_the_event_loop(sqlite_store: JobStore, new_job: Make) -> None:
+    job_id = sqlite_store.insert(new_job()).id
+    with pytest.raises(StopIteration) as answered:
+        sqlite_store.look_up(job_id).send(None)
+    job, position = answered.value.value
+    assert (job.id, position) == (job_id, 1)
+    with pytest.raises(VideoNotFound):
+        sqlite_store.look_up(new_job_id()).send(None)
+
+
+def test_who_has_to_wait_to_look_a_job_up_does_so_beside_the_event_loop(
+    sqlite_url: str, new_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "journal_mode", lambda version: "TRUNCATE")  # a WAL's readers wait for nobody
+    with closing(open_store(sqlite_url)) as store:
+        job_id = store.insert(new_job()).id
+        blocker = sqlite_driver().connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+
+        async def look_up_while_locked() -> str:
+            looking = asyncio.create_task(store.look_up(job_id))
+            await asyncio.sleep(0)
+            assert not looking.done()
+            blocker.rollback()
+            return (await looking)[0].id
+
+        with closing(blocker):
+            blocker.execute("BEGIN EXCLUSIVE")
+            assert asyncio.run(look_up_while_locked()) == job_id
+
+
+def test_a_database_server_is_asked_in_a_thread(postgres_store: JobStore, new_job: Make) -> None:
+    job_id = postgres_store.insert(new_job()).id
+    threads = []
+
+    def looking(connection: Connection) -> None:
+        threads.append(threading.get_ident())
+
+    asyncio.run(postgres_store._database.look(looking))
+    assert threads != [threading.get_ident()]
+    assert asyncio.run(postgres_store.look_up(job_id))[0].id == job_id
 
 
 def test_cut_connections_are_replaced(postgres_store: JobStore, postgres_url: str, new_job: Make) -> None:

@@ -54,7 +54,7 @@ def test_what_changes_is_what_the_job_says(store: JobStore, new_job: Make) -> No
             "step",
             "steps",
             "attempt",
-            "started_at",
+            "pool",
             "error_code",
             "error_message",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from serving.engine import random_weights
+from serving.engine import products, random_weights
 from serving.engine.pipeline import Pipeline
 from serving.engine.random_weights import Architecture
 from serving.engine.weights import locate
@@ -169,3 +170,17 @@ def make_request() -> MakeRequest:
         return VideoRequest(**values | changes)
 
     return make
+
+
+@pytest.fixture
+def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float8 for products as small as these models'."""
+    monkeypatch.setattr(products, "LEAST", 16)
+
+
+@pytest.fixture
+def able(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, small_products: None) -> Iterator[Pipeline]:
+    """As if its card could do everything; float8 is emulated."""
+    monkeypatch.setattr(pipeline, "card", dataclasses.replace(pipeline.card, compute_capability=9.0))
+    yield pipeline
+    pipeline.replay.use_float8(False)

@@ -235,6 +235,23 @@ def test_what_an_error_says_of_the_card(message: str, poisoned: bool, exhausted:
     assert (card.is_poisoned(error), card.is_out_of_memory(error)) == (poisoned, exhausted)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, {"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}),
+    ],
+)
+def test_what_the_allocator_was_told_by_either_name_stays(
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: dict[str, str]
+) -> None:
+    environment = dict(before)
+    monkeypatch.setattr(card.os, "environ", environment)
+    card.grow_in_place()
+    assert environment == after
+
+
 def test_without_guidance_there_are_no_halves_to_part(
     pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest
 ) -> None:

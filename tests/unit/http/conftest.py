@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import stamina
 from fastapi.testclient import TestClient
 from hands import Api
 
+from serving.batch import running
 from serving.http.app import create_app
 from serving.jobs.store import JobStore
 from serving.jobs.worker import Worker
@@ -73,3 +75,17 @@ def api(make_api: Callable[..., Api]) -> Api:
 def s3_api(make_api: Callable[..., Api], s3_url: str) -> Api:
     """The application with its pictures and clips on S3."""
     return make_api(storage_url=s3_url)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody waits: what the service says of when to ask again is shown elsewhere."""
+    monkeypatch.setattr(running, "POLL_S", (0.01, 0.01))
+    stamina.set_testing(True, attempts=100)
+    yield
+    stamina.set_testing(False)
+
+
+@pytest.fixture
+def roomy(make_api: Callable[..., Api]) -> Api:
+    return make_api(max_waiting_jobs=1000)

@@ -108,6 +108,18 @@ def test_what_was_made_before_the_first_key_is_nobody_s(api: Api, monkeypatch: p
     assert api.http.get(f"{URL}/{video_id}", headers=bearer(token)).status_code == 404
 
 
+def test_thumbnails_are_counted_apart(api: Api) -> None:
+    """The page asks for those of a whole gallery."""
+    mine = bearer(api.store.keys.create("shop", rate="2/hour")[1])
+    content = f"{URL}/video_{'0' * 32}/content"
+
+    def asked(variant: str) -> int:
+        return api.http.get(content, params={"variant": variant}, headers=mine).status_code
+
+    assert [asked("thumbnail") for _ in range(3)] == [404, 404, 429]
+    assert [asked("video") for _ in range(3)] == [404, 404, 429]
+
+
 def test_the_share_of_the_cards_is_the_key_s(api: Api, tokens: list[str]) -> None:
     sent = api.http.post(URL, data=GOOD, files={"input_reference": picture()}, headers=bearer(tokens[1]))
     _, press = api.store.keys.every()

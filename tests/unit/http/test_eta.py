@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
-from hands import URL, Api
+from hands import URL, Api, listening
 
 from serving import timetable
 from serving.http.videos import POLL_AFTER
@@ -107,6 +109,25 @@ def test_of_several_parts_each_is_conditioned_denoised_and_decoded(api: Api) -> 
     for stage, step, left_s in told:
         api.store.renew(job.id, 1, 30.0, stage=stage, step=step)  # type: ignore[arg-type]
         assert eta_s(api, video) == pytest.approx(left_s)
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_events_say_the_same(api: Api) -> None:
+    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    video, asked = api.submit(num_inference_steps=STEPS), time.monotonic()
+    with listening(api) as server, httpx.stream("GET", f"{server}{URL}/{video['id']}/events", timeout=20) as stream:
+        told = (json.loads(line.removeprefix("data:")) for line in stream.iter_lines() if line.startswith("data:"))
+        waiting, estimate_s = next(told), api.store.get(video["id"]).estimate_s
+        assert waiting["status"] == "queued"
+        assert estimate_s - (time.monotonic() - asked) - 0.1 <= waiting["eta_s"] <= estimate_s + 0.1
+        job = api.claim()
+        found = [next(told)["eta_s"]]
+        for stage, step in (("denoising", 5), ("decoding", STEPS), ("encoding", STEPS)):
+            api.store.renew(job.id, 1, 30.0, stage=stage, step=step)  # type: ignore[arg-type]
+            found.append(next(told)["eta_s"])
+        assert found == [5.0, 3.5, 2.0, 0.0]
+        api.store.fail(job.id, 1, "generation_failed", "")
+        assert [event["eta_s"] for event in told] == [None]
 
 
 @pytest.mark.usefixtures("at_every_read")

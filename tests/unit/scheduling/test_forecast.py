@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -158,25 +158,14 @@ def test_more_work_before_it_never_starts_it_sooner(free: tuple[float, ...], job
 # Against the discipline itself.
 
 
-@dataclass(frozen=True)
-class Aged(Arrival):
-    """Has waited for `age_s` when the simulation begins."""
-
-    age_s: float = 0.0
-
-    @property
-    def rank(self) -> float:
-        return rank(self.at - self.age_s, self.seconds, self.priority)
-
-
-def grouped(jobs: list[Aged], job: Aged) -> list[Stretch]:
-    groups: dict[object, list[Aged]] = defaultdict(list)
+def grouped(jobs: list[Arrival], job: Arrival) -> list[Stretch]:
+    groups: dict[object, list[Arrival]] = defaultdict(list)
     for one in jobs:
         groups[one.group, one.rank <= job.rank].append(one)
     return [as_stretch(group) for group in groups.values()]
 
 
-def as_stretch(jobs: list[Aged]) -> Stretch:
+def as_stretch(jobs: list[Arrival]) -> Stretch:
     fit, priority, owner, _ = jobs[0].group
     total_s = sum(one.seconds for one in jobs)
     return Stretch(fit, priority, owner, min(one.rank for one in jobs), len(jobs), total_s, dict.fromkeys(fit, total_s))
@@ -190,12 +179,12 @@ def test_the_forecast_is_near_to_what_the_discipline_does(owners: int, most: int
     for seed in range(60):
         draw = random.Random(seed)
 
-        def job(draw: random.Random = draw, **changes: float) -> Aged:
+        def job(draw: random.Random = draw, **changes: float) -> Arrival:
             seconds, fit = draw.choice([(6.0, BOTH), (11.0, BOTH), (30.0, SMALL), (70.0, LARGE)])
             priority = draw.choice(["interactive", "interactive", "batch"])
             values = {"age_s": draw.uniform(0.0, 3000.0)} | changes
             owner = draw.choice("abcd"[:owners])
-            return Aged(0.0, seconds * draw.uniform(0.8, 1.2), fit, owner, priority, **values)
+            return Arrival(0.0, seconds * draw.uniform(0.8, 1.2), fit, owner, priority, **values)
 
         waiting, new = [job() for _ in range(draw.randrange(most))], job(age_s=0.0)
         cards = {"small": draw.randint(1, 3), "large": draw.randint(1, 2)}
@@ -211,7 +200,7 @@ def test_the_forecast_is_near_to_what_the_discipline_does(owners: int, most: int
 # Job by job.
 
 
-def one_by_one(jobs: list[Aged]) -> list[Stretch]:
+def one_by_one(jobs: list[Arrival]) -> list[Stretch]:
     return [replace(as_stretch([job]), ids=(str(number),)) for number, job in enumerate(jobs)]
 
 
@@ -221,7 +210,7 @@ def test_job_by_job_the_forecast_is_near_to_what_the_discipline_does(owners: int
     for seed in range(20):
         draw = random.Random(seed)
         waiting = [
-            Aged(
+            Arrival(
                 0.0,
                 draw.uniform(5.0, 80.0),
                 draw.choice([SMALL, LARGE, BOTH]),

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadtest.baseline import RequestCounting
 from serving.presets import I2VGEN_XL
 from serving.scheduling.capacity import Held, Target
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool, place
-from serving.scheduling.policies import Policy, RequestCounting, ResolutionAware
+from serving.scheduling.policies import Policy, ResolutionAware
 from serving.scheduling.simulator import Arrival, Fleet, Rules, Simulated, simulate
 
 SMALL = Pool("small", "m", 43, 8)
