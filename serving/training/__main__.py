@@ -61,7 +61,7 @@ def _make(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from serving.training import photos
     from serving.training.demo import draw
-    from serving.training.evaluation import evaluate, table
+    from serving.training.evaluation import HEADER, evaluate, line, together
     from serving.training.folder import BUILTIN, read
     from serving.training.pictures import HELD_OUT, picture, product
     from serving.training.unseen import heard_right, prompts
@@ -79,7 +79,12 @@ def _evaluate(options: argparse.Namespace) -> None:
             part.to("cuda")
     right, wrong = heard_right(parts)
     print(f"prompts never seen: {right} of {len(prompts())} put to the right move; wrong: {wrong}", flush=True)
-    print(table(evaluate(parts, pictures, frames=options.frames, steps=options.steps, guidance=options.guidance)))
+    print(HEADER, flush=True)
+    rows = []
+    for row in evaluate(parts, pictures, frames=options.frames, steps=options.steps, guidance=options.guidance):
+        print(line(row), flush=True)
+        rows.append(row)
+    print(line(together(rows)))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ A move counts as right if, of the nine true warps of the picture, the one asked 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,18 +83,18 @@ def psnr(made: Tensor, wanted: Tensor) -> float:
     return float(10 * torch.log10(4 / (made.float() - wanted.float()).square().mean().clamp(min=1e-10)))
 
 
-@torch.no_grad()
 def evaluate(
     parts: Parts, pictures: Tensor, *, frames: int = 8, steps: int = 6, guidance: float = 1.0, seed: int = 1
-) -> list[Row]:
+) -> Iterator[Row]:
     """Every move of every picture (N, 3, H, W), by prompts of `unseen` in an order drawn from `seed`."""
 
     def make(picture: Tensor, prompt: str, seed: int) -> Tensor:
         return generate(parts, picture[None], [prompt], frames=frames, steps=steps, guidance=guidance, seed=seed)[0]
 
     rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
-    said = [phrases(parts, move, len(pictures), rng) for move in range(len(MOVES))]
-    return [judge(make, pictures.to(parts.unet.device), each, frames=frames) for each in said]
+    for move in range(len(MOVES)):
+        said = phrases(parts, move, len(pictures), rng)
+        yield judge(make, pictures.to(parts.unet.device), said, frames=frames)
 
 
 @torch.no_grad()
@@ -123,20 +123,20 @@ def nearest(clip: Tensor, warps: Tensor) -> int:
     return int((clip - warps).square().flatten(1).mean(1).argmin())
 
 
-def table(rows: list[Row]) -> str:
-    """The rows and their sum, as Markdown."""
-    lines = [
-        "| move | right | first frame dB | last frame dB | worst frame dB | doing nothing dB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        still = f"{row.still:.1f}" if row.move != "static" else ""
-        lines.append(
-            f"| {row.move} | {row.right}/{row.clips} | {row.first:.1f} | {row.last:.1f} | {row.worst:.1f} | {still} |"
-        )
-    count = len(rows)
-    lines.append(
-        f"| all | {sum(r.right for r in rows)}/{sum(r.clips for r in rows)} | {sum(r.first for r in rows) / count:.1f} "
-        f"| {sum(r.last for r in rows) / count:.1f} | {sum(r.worst for r in rows) / count:.1f} | |"
+HEADER = """\
+| move | right | first frame dB | last frame dB | worst frame dB | doing nothing dB |
+|---|---|---|---|---|---|"""
+
+
+def line(row: Row) -> str:
+    """The row of a Markdown table."""
+    still = f"{row.still:.1f}" if row.still else ""
+    return f"| {row.move} | {row.right}/{row.clips} | {row.first:.1f} | {row.last:.1f} | {row.worst:.1f} | {still} |"
+
+
+def together(rows: Sequence[Row]) -> Row:
+    """Sums and means of all moves."""
+    first, last, worst = (
+        sum(column) / len(rows) for column in zip(*((r.first, r.last, r.worst) for r in rows), strict=True)
     )
-    return "\n".join(lines)
+    return Row("all", sum(r.right for r in rows), sum(r.clips for r in rows), first, last, worst, 0.0)

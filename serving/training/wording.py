@@ -96,15 +96,16 @@ WORDINGS: dict[str, tuple[Wording, ...]] = {
     "pan right": (Wording(SIDEWAYS, _sides("right", "left"), CAMERA, MOVED),),
     "pan up": (
         Wording(UPRIGHT, _UP, CAMERA, MOVED),
-        Wording(RISING, (*_list("up|upwards|above the {thing}|over the {thing}|up the {thing}|higher and higher"), "", "", ""),
-                CAMERA, MOVED),
+        Wording(RISING, (*_list("up|upwards|above the {thing}|over the {thing}|up the {thing}|higher and higher"),
+                         "", "", ""), CAMERA, MOVED),
         Wording(verbs("raise raises raising, lift lifts lifting, bring brings bringing, tilt tilts tilting"),
                 _list("up|upwards|higher|to the top|up the {thing}|towards the sky"), ("the cameraman",), MOVED),
     ),
     "pan down": (
         Wording(UPRIGHT, _DOWN, CAMERA, MOVED),
         Wording(SINKING, (*_list("""
-            down|downwards|towards the {thing}|to the floor|below the {thing}|lower and lower|to the ground"""), "", ""),
+            down|downwards|towards the {thing}|to the floor|below the {thing}|lower and lower
+            to the ground"""), "", ""),
                 CAMERA, MOVED),
         Wording(verbs("lower lowers lowering, drop drops dropping, bring brings bringing, tilt tilts tilting"),
                 _list("""down|downwards|lower|to the bottom|down the {thing}
