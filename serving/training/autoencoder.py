@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from serving.training.capture import Recorded
+from serving.training.checkpoint import Checkpoint
 from serving.training.frames import Gallery
 from serving.training.masters import Masters
 
@@ -50,13 +51,16 @@ def distance(made: Tensor, wanted: Tensor) -> Tensor:
     return total
 
 
-def train_vae(vae: AutoencoderKL, gallery: Gallery, *, seconds: float, batch: int = 48, side: int = 128) -> None:
-    """Train in place for `seconds`, then fold the latents' standardisation into the 1x1 convolutions."""
-    rng = random.Random(0)  # noqa: S311 - warps, not secrets
+def train_vae(
+    vae: AutoencoderKL, gallery: Gallery, checkpoint: Checkpoint, *, seconds: float, batch: int = 48, side: int = 128
+) -> None:
+    """Train in place for `seconds` in all, then fold the latents' standardisation into the 1x1 convolutions."""
     device = gallery.pictures.device
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     vae.to(device, kind).to(memory_format=torch.channels_last).train()
-    masters = Masters(vae, rate=1.2e-3, total=seconds, average=0.999)
+    masters = Masters(vae, rate=1.2e-3, average=0.999)
+    before_s = masters.resume(checkpoint)
+    rng = random.Random(masters.steps)  # noqa: S311 - warps, not secrets
     turned = batch // 3
 
     def loss(pixels: Tensor, noise: Tensor, matrices: Tensor) -> Tensor:
@@ -78,19 +82,20 @@ def train_vae(vae: AutoencoderKL, gallery: Gallery, *, seconds: float, batch: in
         "matrices": torch.zeros(turned, 2, 3, device=device),
     }
     step = Recorded(vae, loss, inputs)
-    started, done = time.monotonic(), 0
+    started = time.monotonic() - before_s
     while (elapsed := time.monotonic() - started) < seconds:
         pixels = gallery.cut(batch, side, side, least=0.35, most=0.8)
         noise = torch.randn_like(inputs["noise"]) * LATENT_NOISE * torch.rand(batch, 1, 1, 1, device=device, dtype=kind)
         value, grads = step(pixels=pixels, noise=noise, matrices=_warps(rng, turned).to(device))
         masters.step(grads, elapsed / seconds)
-        if done % 500 == 0:
-            print(f"vae {done}: loss {value.item():.4f}, {elapsed:.0f} s", flush=True)
-        done += 1
+        if masters.steps % 500 == 1:
+            print(f"vae {masters.steps}: loss {value.item():.4f}, {elapsed:.0f} s", flush=True)
+        if checkpoint.due:
+            checkpoint.save(masters.state(elapsed))
     masters.finish()
     vae.to(torch.float32).to(memory_format=torch.contiguous_format).eval()
     fold(vae, gallery)
-    print(f"vae: {done} steps", flush=True)
+    print(f"vae: {masters.steps} steps", flush=True)
 
 
 def _warps(rng: random.Random, count: int) -> Tensor:

@@ -6,7 +6,7 @@ A move counts as right if, of the nine true warps of the picture, the one asked 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 from serving.training.architecture import Parts
 from serving.training.autoencoder import means
 from serving.training.motion import image_latents
-from serving.training.moves import FULL, MOVES, render
-from serving.training.phrases import draw
+from serving.training.moves import MOVES, render
+from serving.training.phrases import Phrase
 from serving.training.text import states, tokenize
+from serving.training.unseen import phrases
 from serving.training.vision import clip_pixels
 
 Make = Callable[[Tensor, str, int], Tensor]
@@ -33,6 +34,8 @@ class Row:
     clips: int
     first: float
     last: float
+    worst: float
+    """Of each clip's worst frame."""
     still: float
     """PSNR of the last true frame against the unmoved picture: what doing nothing would get."""
 
@@ -80,54 +83,60 @@ def psnr(made: Tensor, wanted: Tensor) -> float:
     return float(10 * torch.log10(4 / (made.float() - wanted.float()).square().mean().clamp(min=1e-10)))
 
 
-@torch.no_grad()
 def evaluate(
     parts: Parts, pictures: Tensor, *, frames: int = 8, steps: int = 6, guidance: float = 1.0, seed: int = 1
-) -> list[Row]:
-    """Every move of every picture (N, 3, H, W), prompted by phrases drawn from `seed`."""
+) -> Iterator[Row]:
+    """Every move of every picture (N, 3, H, W), by prompts of `unseen` in an order drawn from `seed`."""
 
     def make(picture: Tensor, prompt: str, seed: int) -> Tensor:
         return generate(parts, picture[None], [prompt], frames=frames, steps=steps, guidance=guidance, seed=seed)[0]
 
-    return judge(make, pictures.to(parts.unet.device), frames=frames, seed=seed)
+    rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
+    for move in range(len(MOVES)):
+        said = phrases(parts, move, len(pictures), rng)
+        yield judge(make, pictures.to(parts.unet.device), said, frames=frames)
 
 
 @torch.no_grad()
-def judge(make: Make, pictures: Tensor, *, frames: int, seed: int = 1) -> list[Row]:
-    """The same of clips that something else makes."""
-    rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
-    rows = []
-    for index, move in enumerate(MOVES):
-        phrases: list[str] = []
-        while len(phrases) < len(pictures):
-            phrase = draw(rng, move=move.name)
-            if phrase.strength == FULL:
-                phrases.append(phrase.text)
-        at = 0
-        right, first, last, still = 0, 0.0, 0.0, 0.0
-        for picture, prompt in zip(pictures, phrases, strict=True):
-            clip = make(picture, prompt, at)
-            warps = render(picture[None].expand(len(MOVES), -1, -1, -1), list(range(len(MOVES))),
-                           [FULL] * len(MOVES), frames)  # fmt: skip
-            scores = [(clip - warp).square().mean().item() for warp in warps]
-            right += scores.index(min(scores)) == index
-            first += psnr(clip[0], picture)
-            last += psnr(clip[-1], warps[index][-1])
-            still += psnr(picture, warps[index][-1]) if index else 0.0
-            at += 1
-        rows.append(Row(move.name, right, at, first / at, last / at, still / at))
-    return rows
+def judge(make: Make, pictures: Tensor, said: Sequence[Phrase], *, frames: int) -> Row:
+    """Clips of pictures (N, 3, H, W), one for each phrase of one move, whatever makes them."""
+    right, clips = 0, []
+    for index, (picture, phrase) in enumerate(zip(pictures, said, strict=True)):
+        clip = make(picture, phrase.text, index)
+        warps = warped(picture, phrase.strength, frames)
+        true = warps[phrase.move]
+        right += nearest(clip, warps) == phrase.move
+        each = [psnr(frame, wanted) for frame, wanted in zip(clip, true, strict=True)]
+        clips.append((each[0], each[-1], min(each), psnr(picture, true[-1]) if phrase.move else 0.0))
+    means_ = (sum(column) / len(clips) for column in zip(*clips, strict=True))
+    return Row(MOVES[said[0].move].name, right, len(clips), *means_)
 
 
-def table(rows: list[Row]) -> str:
-    """The rows and their sum, as Markdown."""
-    lines = ["| move | right | first frame dB | last frame dB | doing nothing dB |", "|---|---|---|---|---|"]
-    for row in rows:
-        still = f"{row.still:.1f}" if row.move != "static" else ""
-        lines.append(f"| {row.move} | {row.right}/{row.clips} | {row.first:.1f} | {row.last:.1f} | {still} |")
-    count = len(rows)
-    lines.append(
-        f"| all | {sum(r.right for r in rows)}/{sum(r.clips for r in rows)} | {sum(r.first for r in rows) / count:.1f} "
-        f"| {sum(r.last for r in rows) / count:.1f} | |"
+def warped(picture: Tensor, strength: float, frames: int) -> Tensor:
+    """(moves, F, 3, H, W): every move's true clip of a picture (3, H, W)."""
+    count = len(MOVES)
+    return render(picture[None].expand(count, -1, -1, -1), list(range(count)), [strength] * count, frames)
+
+
+def nearest(clip: Tensor, warps: Tensor) -> int:
+    """The move whose true clip is nearest to this one, (F, 3, H, W)."""
+    return int((clip - warps).square().flatten(1).mean(1).argmin())
+
+
+HEADER = """\
+| move | right | first frame dB | last frame dB | worst frame dB | doing nothing dB |
+|---|---|---|---|---|---|"""
+
+
+def line(row: Row) -> str:
+    """The row of a Markdown table."""
+    still = f"{row.still:.1f}" if row.still else ""
+    return f"| {row.move} | {row.right}/{row.clips} | {row.first:.1f} | {row.last:.1f} | {row.worst:.1f} | {still} |"
+
+
+def together(rows: Sequence[Row]) -> Row:
+    """Sums and means of all moves."""
+    first, last, worst = (
+        sum(column) / len(rows) for column in zip(*((r.first, r.last, r.worst) for r in rows), strict=True)
     )
-    return "\n".join(lines)
+    return Row("all", sum(r.right for r in rows), sum(r.clips for r in rows), first, last, worst, 0.0)

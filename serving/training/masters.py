@@ -10,15 +10,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from serving.training.checkpoint import Checkpoint
+
 
 class Masters:
     """Float32 weights behind `module`, AdamW over them, and their moving average."""
 
-    def __init__(self, module: nn.Module, *, rate: float, total: float, average: float = 0.9995) -> None:
+    def __init__(self, module: nn.Module, *, rate: float, average: float = 0.9995) -> None:
         self.parameters: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
         self.weights = [p.detach().float().clone() for p in self.parameters]
         self.averaged = [w.clone() for w in self.weights]
-        self.rate, self.total, self.average, self.steps = rate, total, average, 0
+        self.rate, self.average, self.steps = rate, average, 0
         fused = self.weights[0].is_cuda
         self.adam = torch.optim.AdamW(self.weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=fused)
 
@@ -48,8 +50,16 @@ class Masters:
         """Put the averaged weights into the module."""
         torch._foreach_copy_(self.parameters, self.averaged)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on, flat: float32 weights and average, bf16 moments."""
+    def resume(self, checkpoint: Checkpoint) -> float:
+        """Go on from the checkpoint, if there is one; seconds that had been trained for by then."""
+        state = checkpoint.load()
+        if state is None:
+            return 0.0
+        self.load(state)
+        return float(state["elapsed"])
+
+    def state(self, elapsed: float) -> dict[str, Tensor]:
+        """Everything needed to go on, flat: float32 weights and average, bf16 moments; after `elapsed` seconds."""
         moments = [self.adam.state[w] for w in self.weights]
         return {
             "weights": _flat(self.weights),
@@ -57,6 +67,7 @@ class Masters:
             "mean": _flat([m["exp_avg"] for m in moments]).bfloat16(),
             "square": _flat([m["exp_avg_sq"] for m in moments]).bfloat16(),
             "steps": torch.tensor([self.steps]),
+            "elapsed": torch.tensor([elapsed]),
         }
 
     @torch.no_grad()

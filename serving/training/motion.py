@@ -17,6 +17,7 @@ from torch import Tensor
 from serving.training.architecture import LATENT_FACTOR, WIDTH, Parts
 from serving.training.autoencoder import means
 from serving.training.capture import Recorded
+from serving.training.checkpoint import Checkpoint
 from serving.training.fast import quicken
 from serving.training.frames import Gallery
 from serving.training.masters import Masters
@@ -117,26 +118,24 @@ def image_latents(first: Tensor, frames: int) -> Tensor:
 def train_unet(
     parts: Parts,
     gallery: Gallery,
+    checkpoint: Checkpoint,
     *,
     seconds: float,
-    span: tuple[float, float] = (0.0, 1.0),
-    state: dict[str, Tensor] | None = None,
     shapes: tuple[Shape, ...] = SHAPES,
     seed: int = 0,
-) -> dict[str, Tensor]:
-    """Train in place for `seconds`, the part `span` of a whole schedule; returns the state to go on from."""
+) -> None:
+    """Train in place for `seconds` in all, those before the checkpoint counted in."""
     device = gallery.pictures.device
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    rng = random.Random(seed)  # noqa: S311 - training, not secrets
     unet = parts.unet.to(device, kind).eval()
     vae = parts.vae.to(device, kind).to(memory_format=torch.channels_last)
     parts.image_encoder.to(device)
     quicken(unet)
     prompts = Prompts(parts, 6000 if device.type == "cuda" else 300, device, seed=seed)
     alphas = parts.scheduler.alphas_cumprod.to(device).float()
-    masters = Masters(unet, rate=8e-4, total=seconds)
-    if state is not None:
-        masters.load(state)
+    masters = Masters(unet, rate=8e-4)
+    before_s = masters.resume(checkpoint)
+    rng = random.Random(seed + masters.steps)  # noqa: S311 - training, not secrets
 
     def loss(clean: Tensor, noise: Tensor, time_: Tensor, picture: Tensor, embedding: Tensor, text: Tensor,
              fps: Tensor) -> Tensor:  # fmt: skip
@@ -154,21 +153,19 @@ def train_unet(
             ring.renew(vae, rng)
         beside = steps[0] if steps else None
         steps.append(Recorded(unet, loss, _batch(ring, prompts, rng, kind), beside=beside))
-    started, done, running = time.monotonic(), 0, 0.0
+    started = time.monotonic() - before_s
     print(f"unet: ready at step {masters.steps}", flush=True)
     while (elapsed := time.monotonic() - started) < seconds:
         chosen = rng.choices(range(len(shapes)), [shape.share for shape in shapes])[0]
-        if done % 2 == 0:
+        if masters.steps % 2 == 0:
             rings[chosen].renew(vae, rng)
         value, grads = steps[chosen](**_batch(rings[chosen], prompts, rng, kind))
-        masters.step(grads, span[0] + (span[1] - span[0]) * elapsed / seconds)
-        if done % 100 == 99 or done < 2:
-            running = value.item()
-            print(f"unet {masters.steps}: loss {running:.4f}, {elapsed:.0f} s", flush=True)
-        done += 1
-    kept = masters.state()
+        masters.step(grads, elapsed / seconds)
+        if masters.steps % 100 == 0 or masters.steps < 3:
+            print(f"unet {masters.steps}: loss {value.item():.4f}, {elapsed:.0f} s", flush=True)
+        if checkpoint.due:
+            checkpoint.save(masters.state(elapsed))
     masters.finish()
-    return kept
 
 
 def _batch(ring: Ring, prompts: Prompts, rng: random.Random, kind: torch.dtype) -> dict[str, Tensor]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from serving.training.composing import BRISK, PACES, composed, held
 from serving.training.moves import BY_NAME, FULL, GENTLE
-from serving.training.words import COMMON, DEEDS, PLACES, QUALITIES, STYLES, THINGS
+from serving.training.words import ACTORS, ACTS, COMMON, DEEDS, PLACES, QUALITIES, STYLES, THINGS, WHITHER
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,6 @@ STAND_INS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-PACES = ("gentle", "gently", "slow", "slowly", "slight", "slightly", "subtle", "subtly", "very slow", "very slowly")
-BRISK = ("", "", "", "smooth", "smoothly", "quick", "quickly", "steady", "steadily", "fast")
-
 
 def draw(rng: random.Random, *, move: str | None = None) -> Phrase:
     """One prompt; every move is as likely as any other, and a fifth name no camera move."""
@@ -127,10 +125,14 @@ def draw(rng: random.Random, *, move: str | None = None) -> Phrase:
         )
         return Phrase(_scene(rng, " ".join(said.split())), BY_NAME[move], GENTLE)
     move = move or rng.choice(list(MOVE_PHRASES))
-    form = rng.choice(MOVE_PHRASES[move])
-    gentle = "{adverb}" in form and rng.random() < 0.4
-    said = " ".join(form.format(adverb=rng.choice(PACES if gentle else BRISK)).split())
-    return Phrase(_scene(rng, said), BY_NAME[move], GENTLE if gentle else FULL)
+    idiom = rng.choice(MOVE_PHRASES[move]) if rng.random() < 0.3 else None
+    if move == "static":
+        return Phrase(_scene(rng, idiom or held(rng)), BY_NAME[move], FULL)
+    gentle = rng.random() < 0.4 and (idiom is None or "{adverb}" in idiom)
+    pace = rng.choice(PACES if gentle else BRISK)
+    thing = _noun(rng) if rng.random() < 0.3 else rng.choice(THINGS)
+    said = idiom.format(adverb=pace) if idiom else composed(rng, move, pace, thing)
+    return Phrase(_scene(rng, " ".join(said.split())), BY_NAME[move], GENTLE if gentle else FULL)
 
 
 def _noun(rng: random.Random) -> str:
@@ -156,9 +158,13 @@ def _scene(rng: random.Random, said: str | None) -> str:
             subject += " " + rng.choice(PLACES)
         parts.append(subject)
     if rng.random() < 0.25:
-        parts.append(rng.choice(DEEDS))
-    if rng.random() < 0.06:
-        parts.append(" ".join(rng.choice(COMMON) for _ in range(rng.randint(2, 8))))
+        own = f"{rng.choice(ACTORS)} {rng.choice(ACTS)} {rng.choice(WHITHER)}"
+        parts.append(own if rng.random() < 0.5 else rng.choice(DEEDS))
+    if rng.random() < 0.12:
+        # Any words at all, some of which it will never have met.
+        parts.append(
+            " ".join(_unknown(rng) if rng.random() < 0.3 else rng.choice(COMMON) for _ in range(rng.randint(2, 9)))
+        )
     if rng.random() < 0.4:
         parts.extend(rng.sample(STYLES, rng.randint(1, 3)))
     if rng.random() < 0.2:

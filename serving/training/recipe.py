@@ -1,4 +1,8 @@
-"""The whole recipe in order, resumable: a part whose weights lie in the work folder is loaded, not trained again."""
+"""The whole recipe, a part at a time, each resumable.
+
+A part whose weights lie in the work folder is loaded, not trained again; one that was interrupted goes on from its
+last checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,26 @@ import numpy as np
 import torch
 from torch import nn
 
+from serving.training import photos
 from serving.training.architecture import Parts, build
 from serving.training.autoencoder import train_vae
+from serving.training.checkpoint import Checkpoint
 from serving.training.frames import Gallery
-from serving.training.motion import train_unet
-from serving.training.pictures import Pixels, gallery, photographs
+from serving.training.motion import SHAPES, Shape, train_unet
+from serving.training.pictures import Pixels, gallery
 from serving.training.text import train_text_encoder
 from serving.training.vision import train_image_encoder
 from serving.training.vocabulary import learn_tokenizer
+
+PARTS = ("pictures", "text", "vision", "vae", "unet")
+NEEDS = {
+    "pictures": ("pictures",),
+    "text": ("text",),
+    "vision": ("pictures", "vision"),
+    "vae": ("pictures", "vae"),
+    "unet": PARTS,
+}
+"""What has to be there for a part, itself included, in order."""
 
 
 @dataclass(frozen=True)
@@ -28,57 +44,62 @@ class Recipe:
     pictures: int = 1600
     side: int = 320
     photo_share: float = 0.25
-    text_steps: int = 2500
+    text_steps: int = 4066
     vision_steps: int = 700
     vae_seconds: float = 230.0
     unet_seconds: float = 687.0
-    """Of the whole schedule; `span` says which part of it to run now."""
-    span: tuple[float, float] = (0.0, 1.0)
+    shapes: tuple[Shape, ...] = SHAPES
     workers: int = 16
     seed: int = 0
 
 
-def cook(recipe: Recipe, work: Path, photos: Path | None = None) -> Parts:
-    """Train, or load from `work`, every part; leaves their weights, and the UNet's state, in `work`."""
+def cook(recipe: Recipe, work: Path, part: str = "unet") -> Parts:
+    """Make `part`, one of PARTS, and what it needs; their weights are left in `work`, other parts untrained."""
     work.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     parts = build(learn_tokenizer(seed=recipe.seed), seed=recipe.seed)
-    started = time.monotonic()
-    drawn = _drawn(recipe, work / "pictures.npy")
-    if photos is not None:
-        found = photographs(photos, recipe.side)
-        copies = int(recipe.photo_share * len(drawn) / max(1, len(found)))
-        drawn = np.concatenate([drawn, *[np.stack(found)] * copies])
-    pictures = Gallery(drawn, device, seed=recipe.seed)
-    print(f"pictures: {len(drawn)} in {time.monotonic() - started:.0f} s", flush=True)
-    _once(work / "text.pt", parts.text_encoder,
-          lambda: train_text_encoder(parts.text_encoder, parts.tokenizer, steps=recipe.text_steps))  # fmt: skip
-    parts.image_encoder.to(device)
-    _once(work / "vision.pt", parts.image_encoder,
-          lambda: train_image_encoder(parts.image_encoder, pictures, steps=recipe.vision_steps))  # fmt: skip
-    parts.vae.to(device)
-    _once(work / "vae.pt", parts.vae, lambda: train_vae(parts.vae, pictures, seconds=recipe.vae_seconds))
-    saved = work / "unet.pt"
-    state = torch.load(saved) if saved.is_file() else None
-    seconds = recipe.unet_seconds * (recipe.span[1] - recipe.span[0])
-    if seconds > 0:
-        seed = recipe.seed + int(1000 * recipe.span[0])
-        torch.save(train_unet(parts, pictures, seconds=seconds, span=recipe.span, state=state, seed=seed), saved)
+    needs = NEEDS[part]
+    if "pictures" in needs:
+        pictures = Gallery(_pack(recipe, work / "pictures.npy"), device, seed=recipe.seed)
+    if "text" in needs:
+        _once(work / "text.pt", parts.text_encoder, lambda checkpoint: train_text_encoder(
+            parts.text_encoder, parts.tokenizer, checkpoint, steps=recipe.text_steps, seed=recipe.seed))  # fmt: skip
+    if "vision" in needs:
+        parts.image_encoder.to(device)
+        _once(work / "vision.pt", parts.image_encoder, lambda _: train_image_encoder(
+            parts.image_encoder, pictures, steps=recipe.vision_steps))  # fmt: skip
+    if "vae" in needs:
+        parts.vae.to(device)
+        _once(work / "vae.pt", parts.vae, lambda checkpoint: train_vae(
+            parts.vae, pictures, checkpoint, seconds=recipe.vae_seconds))  # fmt: skip
+    if "unet" in needs:
+        _once(work / "unet.pt", parts.unet, lambda checkpoint: train_unet(
+            parts, pictures, checkpoint, seconds=recipe.unet_seconds, shapes=recipe.shapes,
+            seed=recipe.seed))  # fmt: skip
     return parts
 
 
-def _drawn(recipe: Recipe, path: Path) -> Pixels:
+def _pack(recipe: Recipe, path: Path) -> Pixels:
+    """The pictures to learn from: drawn ones and, of every so many, a photograph of `NOTICE`."""
     if not path.is_file():
-        np.save(path, gallery(range(recipe.pictures), recipe.side, workers=recipe.workers))
+        started = time.monotonic()
+        drawn = gallery(range(recipe.pictures), recipe.side, workers=recipe.workers)
+        found = [square for file in photos.files(photos.LEARNED) for square in photos.squares(file, recipe.side)]
+        copies = int(recipe.photo_share * len(drawn) / len(found))
+        np.save(path, np.concatenate([drawn, *[np.stack(found)] * copies]))
+        print(f"pictures: {len(drawn)} drawn, {len(found)} photographs, {copies} times; "
+              f"{time.monotonic() - started:.0f} s", flush=True)  # fmt: skip
     pixels: Pixels = np.load(path)
     return pixels
 
 
-def _once(path: Path, module: nn.Module, train: Callable[[], None]) -> None:
+def _once(path: Path, module: nn.Module, train: Callable[[Checkpoint], None]) -> None:
     if path.is_file():
-        module.load_state_dict(torch.load(path))
+        module.load_state_dict(torch.load(path, weights_only=True))
         module.eval()
         return
-    train()
+    checkpoint = Checkpoint(path.with_suffix(".part"))
+    train(checkpoint)
     torch.save({name: weight.cpu() for name, weight in module.state_dict().items()}, path)
+    checkpoint.remove()

@@ -14,6 +14,7 @@ import torch
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from serving.training.architecture import PROMPT_TOKENS, WIDTH
+from serving.training.checkpoint import Checkpoint
 from serving.training.moves import FULL, GENTLE, MOVES
 from serving.training.phrases import Phrase, draw
 
@@ -49,27 +50,40 @@ def states(encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def train_text_encoder(
-    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, *, steps: int, batch: int = 96, seed: int = 0
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    checkpoint: Checkpoint,
+    *,
+    steps: int,
+    batch: int = 96,
+    seed: int = 0,
 ) -> None:
     """Draw the states of drawn prompts to their codes, in place; one prompt in 40 is empty."""
-    rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
-    codes, end = codebook(), tokenizer.eos_token_id
+    codes, end = codebook().to(encoder.device), tokenizer.eos_token_id
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.5e-3, total_steps=steps, pct_start=0.05)
+    begun = 0
+    if (state := checkpoint.load()) is not None:
+        encoder.load_state_dict(state["encoder"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        begun = state["step"]
+    rng = random.Random(seed + begun)  # noqa: S311 - prompts, not secrets
     encoder.train()
-    for step in range(steps):
+    for step in range(begun, steps):
         phrases = [draw(rng) for _ in range(batch)]
         texts = ["" if rng.random() < 0.025 else phrase.text for phrase in phrases]
         wanted = torch.tensor(
-            [code_index(p) if text else len(codes) - 1 for p, text in zip(phrases, texts, strict=True)]
+            [code_index(p) if text else len(codes) - 1 for p, text in zip(phrases, texts, strict=True)],
+            device=encoder.device,
         )
-        ids = tokenize(tokenizer, texts)
+        ids = tokenize(tokenizer, texts).to(encoder.device)
         # Sixteen end marks stand for all: the rest of the padding repeats them.
         length = min(PROMPT_TOKENS, int((ids != end).sum(1).max()) + 16)
         said = (ids[:, :length] == end).float()
         outputs = encoder(ids[:, :length], output_hidden_states=True)
         target = codes[wanted][:, None]
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=encoder.device)
         for hidden in outputs.hidden_states[-2:]:
             error = (encoder.final_layer_norm(hidden) - target).square().mean(-1)
             loss = loss + (error * said).sum() / said.sum()
@@ -80,12 +94,15 @@ def train_text_encoder(
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
             print(f"text {step}: loss {loss.item():.4f}", flush=True)
+        if checkpoint.due:
+            trained = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
+            checkpoint.save({name: part.state_dict() for name, part in trained.items()} | {"step": step + 1})
     encoder.eval()
 
 
 @torch.no_grad()
 def heard(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: Sequence[str]) -> list[tuple[int, float]]:
     """The (move, strength) whose code each prompt's last state is nearest to."""
-    last = states(encoder, tokenize(tokenizer, texts))[:, -1].float()
+    last = states(encoder, tokenize(tokenizer, texts).to(encoder.device))[:, -1].float()
     nearest = torch.cdist(last, codebook()[:-1].to(last.device)).argmin(1).tolist()
     return [(index // 2, STRENGTHS[index % 2]) for index in nearest]

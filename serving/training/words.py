@@ -75,6 +75,34 @@ a boat sailing on the water|the river running down the hill|looking up at the sk
     .split("|")
 )
 
+ACTORS = (
+    """
+the dancer|a dancer|the dog|a dog|a fox|the cat|a bird|birds|gulls|a train|the train|a car|the car|a boy|the boy|a girl
+the girl|a man|the man on the left|an old woman|people|kids|a child|the runner|a skateboarder|a cyclist|the horse|a ship
+a boat|the waves|leaves|petals|smoke|steam|mist|the clouds|the river|a waterfall|a rocket|a balloon|snowflakes
+water|rain|a wheel|a spinning wheel|the fan|the windmill|a record|the carousel|a clock|the crowd|a butterfly
+fish|the chef|a kite
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+ACTS = _words("""
+runs running walks walking flies flying drifts drifting rises rising falls falling turns turning spins spinning twirls
+twirling looks looking jumps jumping rolls rolling floats floating swims swimming sails sailing trots trotting rides
+pulls pulling moves moving crosses crossing curls curling glides gliding rotates rotating leans steps pointing blowing
+""")
+WHITHER = (
+    """
+up|down|away|to the left|to the right|from right to left|from left to right|upward|downward|upwards|in from the left
+in from the right|forward|towards the viewer|across the stage|in the background|clockwise|counterclockwise|over the hill
+across the street|through the forest|into the distance|down the stairs|up the hill|in circles|past|around|overhead
+on the left|on the right|at the sky|in the air|out of the door|along the road|to the ground|towards the camera
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+"""Where things go by themselves, which says nothing about the camera."""
+
 COMMON = _words("""
 the of and a to in is it you that he was for on are with as his they be at one have this from or had by but some what
 there we can out other were all your when up use word how said an each she which do their time if will way about many

@@ -117,6 +117,10 @@ def resting(words: Words) -> str:
     return f'<p class="note quiet">{words("quote_rests")}</p>'
 
 
+def about_model(told: str) -> str:
+    return f'<p class="quiet">{escape(told)}</p>'
+
+
 def note(told: str, about: str | None = None) -> str:
     """Something that is wrong, as HTML; read out at once."""
     field = "" if about is None else f"<b>{escape(about)}</b> · "

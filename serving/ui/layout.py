@@ -39,6 +39,8 @@ class Layout:
     generate: gr.Button
     cancel: gr.Button
     notice: gr.HTML
+    about: gr.HTML
+    """What is worth knowing of the model that answers."""
     clips: tuple[gr.HTML, ...]
     """As many as there may be takes."""
     gallery: gr.HTML
@@ -56,6 +58,7 @@ def lay_out(words: Words) -> Layout:
     )
     header = f"<div><h1>{words('title')}</h1><p>{words('intro')}</p></div>"
     _html(f'<header>{header}<nav aria-label="{words("switch")}">{links}</nav></header>', elem_id="top")
+    about = _html(elem_id="about")
     with gr.Accordion(words("key"), open=True, visible=False) as key_row, gr.Row():
         key = gr.Textbox(label=words("key"), info=words("key_hint"), type="password", scale=4, elem_id="key")
         key_enter = gr.Button(words("key_enter"), scale=1)
@@ -122,6 +125,7 @@ def lay_out(words: Words) -> Layout:
         generate,
         cancel,
         notice,
+        about,
         clips,
         gallery,
         gr.State(1),

@@ -10,6 +10,7 @@ import gradio as gr
 
 from serving.client import ApiError, Video
 from serving.errors import RateLimited
+from serving.presets import BUILTIN
 from serving.ui import html
 from serving.ui.api import Api
 from serving.ui.catalog import Catalog
@@ -61,7 +62,7 @@ class Page:
         wishes = [at.picture, at.prompt, at.takes, *settings]
         opening: dict[str, Any] = {
             "fn": self.open,
-            "outputs": [at.key_row, at.notice, at.category, at.template, *settings],
+            "outputs": [at.key_row, at.notice, at.about, at.category, at.template, *settings],
             "trigger_mode": "multiple",
             **silent,
         }
@@ -103,7 +104,7 @@ class Page:
             self._catalog = catalog = await Catalog.read(self._api(request))
         except ApiError as error:
             locked = error.code == "invalid_api_key"
-            return gr.update(visible=locked, open=True), self._refusal(error), *untouched(4 + len(FIELDS))
+            return gr.update(visible=locked, open=True), self._refusal(error), *untouched(5 + len(FIELDS))
         name = catalog.served(None)
         categories = [(self._words.of("category", one), one) for one in catalog.categories(name)]
         category = gr.update(choices=categories, value=categories[0][1])
@@ -111,7 +112,8 @@ class Page:
         template = self._fit.templates(catalog, name, categories[0][1])
         # Folded, for another key or none.
         key_row = gr.update(visible=bool(request.cookies.get(KEY)), open=False)
-        return key_row, "", category, template, model, *self._fit.anew(catalog, name)
+        about = html.about_model(self._words("builtin")) if name == BUILTIN else ""
+        return key_row, "", about, category, template, model, *self._fit.anew(catalog, name)
 
     async def list_templates(self, category: str, model: str, request: gr.Request) -> Any:
         return self._fit.templates(await self._known(request), model, category)

@@ -11,6 +11,13 @@ TABLE: dict[str, tuple[str, str]] = {
     "title": ("Picture to video", "图生视频"),
     "intro": ("One still picture and a prompt in, a short clip out.", "一张静态图片加一句提示词，生成一段短视频。"),
     "switch": ("Language", "语言"),
+    "builtin": (
+        "The small built-in model answers here: it moves the camera over your picture (pans, zooms, turns); nothing "
+        "in the picture moves by itself. On a machine with a CUDA card the service runs I2VGen-XL, which does more; "
+        "I2V_MODEL chooses.",
+        "当前使用内置小模型：它只会移动镜头（平移、推拉、旋转），画面中的物体不会自己动。"
+        "在有 CUDA 显卡的机器上，服务会运行能力更强的 I2VGen-XL；用 I2V_MODEL 选择模型。",
+    ),
     # What is asked for.
     "picture": ("Picture", "图片"),
     "prompt": ("Prompt", "提示词"),

@@ -49,6 +49,7 @@ def test_from_a_picture_to_a_clip_that_plays(visit: Visit, service: ChildService
     page = visit()
     assert page.url == f"{service.url}/ui/en/"
     ask(page, "A beautiful mug on a table, the camera pans to the left")
+    expect(page.locator("#about")).to_contain_text("The small built-in model answers here")
     # What it would cost and what is worth a look, before anything is sent.
     expect(page.locator("#quote")).to_contain_text("256x256, 8 frames, 1 s")
     expect(page.locator("#warnings")).to_contain_text('Abstract words · "beautiful"')

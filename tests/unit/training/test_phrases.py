@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -11,6 +12,7 @@ from serving.training.folder import BUILTIN
 from serving.training.moves import BY_NAME, FULL, GENTLE, MOVES
 from serving.training.phrases import MOVE_PHRASES, draw
 from serving.training.text import heard
+from serving.training.unseen import prompts
 
 TEMPLATES = {
     "a person slowly turning around wearing the dress": ("pan left", GENTLE),
@@ -18,6 +20,16 @@ TEMPLATES = {
     "gentle pan across the sofa, soft lighting": ("pan right", GENTLE),
     "steam rising from the hot coffee, close-up view": ("zoom in", GENTLE),
 }
+
+
+TERSE = {
+    "The camera slides to the left": "pan left",
+    "slow push in": "zoom in",
+    "the image turns counter-clockwise": "rotate counter-clockwise",
+    "slow camera push in on the handbag, showing the texture of the leather": "zoom in",
+    "camera sliding past the phone from left to right, shallow focus": "pan right",
+}
+"""Named by people and by our own templates; in none of them is the whole prompt one that was drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +81,25 @@ def test_the_encoder_hears_drawn_prompts(encoder: CLIPTextModel, tokenizer: CLIP
     found = heard(encoder, tokenizer, [phrase.text for phrase in phrases])
     right = sum((p.move, p.strength) == said for p, said in zip(phrases, found, strict=True))
     assert right >= 88, [(p.text, MOVES[s[0]].name) for p, s in zip(phrases, found, strict=True) if p.move != s[0]]
+
+
+@pytest.mark.parametrize("prompt", TERSE)
+def test_the_encoder_hears_what_people_say(prompt: str, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    ((move, _),) = heard(encoder, tokenizer, [prompt])
+    assert MOVES[move].name == TERSE[prompt]
+
+
+def test_the_encoder_hears_95_of_100_prompts_that_it_never_saw(
+    encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> None:
+    found = heard(encoder, tokenizer, [prompt for _, prompt in prompts()])
+    right = sum(move == wanted for (wanted, _), (move, _) in zip(prompts(), found, strict=True))
+    assert right >= 0.95 * len(prompts())
+
+
+def test_every_move_has_unseen_prompts_and_none_is_drawn() -> None:
+    assert Counter(move for move, _ in prompts()) == dict.fromkeys(range(len(MOVES)), 14)
+    rng = random.Random(2)
+    drawn = {draw(rng).text.lower() for _ in range(20_000)}
+    both = [prompt for _, prompt in prompts() if prompt.lower() in drawn]
+    assert all(len(prompt.split()) <= 3 for prompt in both)  # "pan up" can be said in few other ways
