@@ -38,7 +38,7 @@ def test_refusals_are_counted_by_code(api: Api) -> None:
 
 
 def test_what_nobody_foresaw_is_counted_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api.store, "follow", lambda video_id: 1 / 0)
+    monkeypatch.setattr(api.store, "look_up", lambda video_id: 1 / 0)
     assert api.http.get(f"{URL}/video_{'0' * 32}").status_code == 500
     assert api.metrics.value(REFUSALS, route=ITEM, code="server_error") == 1
     assert len(api.metrics.observations(HTTP_SECONDS, route=ITEM, method="GET", status="5xx")) == 1
