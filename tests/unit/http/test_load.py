@@ -107,6 +107,7 @@ class Stalling(BaseHTTPRequestHandler):
             self.all_came.set()
         if number > ANSWERED:
             self.all_came.wait(60)
+            self.all_came.set()  # one that waits for answers waits once
         self.answer(b'{"id": "video_%d", "status": "completed"}' % number)
 
     def do_GET(self) -> None:
