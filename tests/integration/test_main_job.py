@@ -260,15 +260,6 @@ def test_metrics_of_every_stage(http: httpx.Client) -> None:
         http.post(f"/v1/videos/{video}/cancel")
 
 
-def test_a_card_that_dies_in_mid_job_is_replaced(service: Service, http: httpx.Client) -> None:
-    video = submit(http, num_inference_steps=25)
-    wait_for(lambda: following(http, video)["step"], LIMIT_S)
-    (card,) = service.replicas("Generator-default")
-    card.kill()
-    done = wait_for(lambda: (v := following(http, video))["status"] == "completed" and v, LIMIT_S, service.console)
-    assert done["attempt"] == 2
-
-
 def records(path: Path) -> list[dict[str, Any]]:
     """The log's lines, each of which must be a JSON object."""
     return [json.loads(line) for line in path.read_text().splitlines()]
