@@ -7,6 +7,11 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Entries of several words, between bars and ends of lines."""
+    return tuple(entry.strip() for entry in text.replace("\n", "|").split("|") if entry.strip())
+
+
 THINGS = _words("""
 mug cup teapot kettle bottle vase bowl plate jar candle lamp lantern clock mirror chair armchair sofa couch table desk
 shelf bookcase bed pillow blanket rug curtain basket box bag handbag backpack suitcase wallet belt watch ring necklace
@@ -35,8 +40,7 @@ sporty casual cosy rustic industrial striped dotted floral patterned plain water
 electric smart tiny huge fluffy
 """)
 
-PLACES = (
-    """
+PLACES = listed("""
 on a table|on a wooden table|on a marble counter|on a white background|on a grey background|in a studio|in a kitchen
 in a living room|in a bedroom|in a cafe|in a shop window|in a garden|in a park|in the city|in the street|at the beach
 by the sea|by the window|near a river|in the mountains|in a forest|in the snow|under a blue sky|on a shelf
@@ -44,63 +48,44 @@ on a podium|on a shelf on the left|next to a plant on the right|with a lamp on t
 in the upper corner|at the bottom of the stairs|on the top shelf|in the library|on the floor|against a brick wall
 beside an open book|surrounded by flowers|with mountains in the background|with people in the background
 above the fireplace|below a painting|in front of a mirror|with a shadow on the right|from the front|from above
-""".replace("\n", "|")
-    .strip("|")
-    .split("|")
-)
+""")
 
-STYLES = (
-    """
+STYLES = listed("""
 soft lighting|soft light|studio lighting|natural light|warm light|golden hour|sunset|at night|morning light
 cinematic|cinematic lighting|film look|high detail|highly detailed|sharp focus|shallow depth of field|bokeh
 product photography|product shot|commercial shot|close-up|close-up view|close up shot|wide shot|macro|top view
 front view|side view|full body|realistic|photorealistic|4k|8k|high quality|high resolution|minimalist style
 pastel colours|vivid colours|black and white|clean background|white background|dramatic shadows|showing all sides
 showing the details|highlighting the texture|elegant mood|calm mood|for a product page|advertising clip
-""".replace("\n", "|")
-    .strip("|")
-    .split("|")
-)
+""")
 
-DEEDS = (
-    """
+DEEDS = listed("""
 steam rising|steam rising from the hot coffee|water flowing|waves rolling|leaves moving in the wind|petals falling
 snow falling|rain falling|hair blowing in the wind|fabric flowing|the flame flickering|smoke drifting|clouds drifting
 light reflecting on the surface|sparkles glinting|the person smiling|the person walking|the woman looking at the viewer
 the dog wagging its tail|the cat blinking|birds flying|bubbles rising|sauce dripping|coffee being poured
 the wheels spinning fast|the screen glowing|stars twinkling|grass swaying|papers floating in the air
 a boat sailing on the water|the river running down the hill|looking up at the sky|a train passing by
-""".replace("\n", "|")
-    .strip("|")
-    .split("|")
-)
+""")
 
-ACTORS = (
-    """
+ACTORS = listed("""
 the dancer|a dancer|the dog|a dog|a fox|the cat|a bird|birds|gulls|a train|the train|a car|the car|a boy|the boy|a girl
 the girl|a man|the man on the left|an old woman|people|kids|a child|the runner|a skateboarder|a cyclist|the horse|a ship
 a boat|the waves|leaves|petals|smoke|steam|mist|the clouds|the river|a waterfall|a rocket|a balloon|snowflakes
 water|rain|a wheel|a spinning wheel|the fan|the windmill|a record|the carousel|a clock|the crowd|a butterfly
 fish|the chef|a kite
-""".replace("\n", "|")
-    .strip("|")
-    .split("|")
-)
+""")
 ACTS = _words("""
 runs running walks walking flies flying drifts drifting rises rising falls falling turns turning spins spinning twirls
 twirling looks looking jumps jumping rolls rolling floats floating swims swimming sails sailing trots trotting rides
 pulls pulling moves moving crosses crossing curls curling glides gliding rotates rotating leans steps pointing blowing
 """)
-WHITHER = (
-    """
+WHITHER = listed("""
 up|down|away|to the left|to the right|from right to left|from left to right|upward|downward|upwards|in from the left
 in from the right|forward|towards the viewer|across the stage|in the background|clockwise|counterclockwise|over the hill
 across the street|through the forest|into the distance|down the stairs|up the hill|in circles|past|around|overhead
 on the left|on the right|at the sky|in the air|out of the door|along the road|to the ground|towards the camera
-""".replace("\n", "|")
-    .strip("|")
-    .split("|")
-)
+""")
 """Where things go by themselves, which says nothing about the camera."""
 
 COMMON = _words("""
