@@ -8,8 +8,8 @@ same picture, prompt and seed: seconds of both, peak signal-to-noise ratio of th
 before decoding. Names with commas between are taken together. Seconds are medians over the seeds, exact and accelerated
 clips in turn. On a CPU fp8 is emulated: its distance is true, and seconds it has none. What needs guidance is measured
 at a scale of 3 at least. `--distilled FOLDER` sets other weights, with their own defaults, beside the model's.
-`--quality` is for the built-in model: its evaluation (`python -m serving.training evaluate --pictures 0`) of the exact
-and of each accelerated pipeline, minutes each.
+`--quality` is for the built-in model: all nine moves of the demo picture by the exact and by each accelerated pipeline,
+judged as `python -m serving.training evaluate` does; minutes each.
 """
 
 from __future__ import annotations
@@ -189,6 +189,8 @@ def judge(pipeline: Pipeline, request: VideoRequest) -> Quality:
     """Every move of the demo picture, one clip each."""
     from serving.training.demo import draw
     from serving.training.evaluation import judge as judged
+    from serving.training.moves import FULL, MOVES
+    from serving.training.phrases import Phrase
 
     def made(picture: torch.Tensor, prompt: str, seed: int) -> torch.Tensor:
         pixels = ((picture + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
@@ -197,9 +199,10 @@ def judge(pipeline: Pipeline, request: VideoRequest) -> Quality:
         return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     still = torch.from_numpy(np.asarray(draw(request.width))).permute(2, 0, 1).float() / 127.5 - 1
-    moves = judged(made, still[None], frames=request.num_frames)
-    first, last = (statistics.mean(getattr(move, name) for move in moves) for name in ("first", "last"))
-    return Quality(sum(move.right for move in moves), sum(move.clips for move in moves), first, last)
+    said = [Phrase(move.name, index, FULL) for index, move in enumerate(MOVES)]
+    clips = judged(made, still.expand(len(said), -1, -1, -1), said, frames=request.num_frames)
+    first, last = (statistics.mean(getattr(clip, name) for clip in clips) for name in ("first", "last"))
+    return Quality(sum(clip.right for clip in clips), len(clips), first, last)
 
 
 def psnr(frames: npt.NDArray[np.uint8], true: npt.NDArray[np.uint8]) -> float:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from serving.training.recipe import PARTS
+
+FOLDERS = {"text": "text_encoder", "vision": "image_encoder", "vae": "vae", "unet": "unet"}
+"""Where a part lies in a model's folder."""
+INSTALLED = Path()
+"""Stands for the photographs' own packages."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -18,7 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
     work = argparse.ArgumentParser(add_help=False)
     work.add_argument("--work", type=Path, default=Path("build/training"), help="where parts are kept to go on from")
     for part in PARTS:
-        commands.add_parser(part, parents=[work], help=f"make the {part}, and what of the other parts it needs")
+        one = commands.add_parser(part, parents=[work], help=f"make the {part}, and what of the other parts it needs")
+        one.add_argument("--into", type=Path, help="a model's folder in which it takes the place of the one before")
     make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about 16 minutes on an H100)")
     make.add_argument("folder", type=Path)
     make.add_argument("--untrained", action="store_true", help="write seeded random weights at once instead")
@@ -27,12 +34,16 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--drawn", type=int, default=0, help="how many drawn scenes that were never trained on")
     evaluate.add_argument("--products", type=int, default=3, help="how many drawn product shots on plain ground")
     evaluate.add_argument(
-        "--photos", action="store_true", help="five photographs too; they come with the training extra"
-    )
+        "--photos", type=Path, nargs="?", const=INSTALLED, metavar="FOLDER",
+        help="five photographs too, of a folder, or those that come with the training extra",
+    )  # fmt: skip
+    evaluate.add_argument("--prompts", type=Path, help="a list of moves and prompts; serving/training/unseen.tsv")
     evaluate.add_argument("--frames", type=int, default=8)
     evaluate.add_argument("--steps", type=int, default=6)
     evaluate.add_argument("--guidance", type=float, default=1.0)
     evaluate.add_argument("--side", type=int, default=256)
+    evaluate.add_argument("--device", help="cpu or cuda; a card where there is one")
+    evaluate.add_argument("--json", type=Path, help="where to leave every clip's figures too")
     demo = commands.add_parser("demo", help="draw the demo picture")
     demo.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
@@ -40,9 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _part(options: argparse.Namespace) -> None:
+    from serving.training.folder import replace
     from serving.training.recipe import Recipe, cook
 
-    cook(Recipe(), options.work, options.command)
+    parts = cook(Recipe(), options.work, options.command)
+    if options.into is not None and options.command in FOLDERS:
+        replace(parts, FOLDERS[options.command], options.into)
 
 
 def _make(options: argparse.Namespace) -> None:
@@ -59,32 +73,47 @@ def _make(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from serving.training import report
+    from serving.training.evaluation import evaluate
+    from serving.training.folder import BUILTIN, read
+    from serving.training.unseen import FILE, misheard, prompts
+
+    names, pictures = _pictures(options)
+    parts = read(options.folder or BUILTIN)
+    for part in (parts.unet, parts.vae, parts.text_encoder, parts.image_encoder):
+        part.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    said = prompts(options.prompts or FILE)
+    wrong = misheard(parts, said)
+    print(f"prompts never seen: {len(said) - len(wrong)} of {len(said)} put to the right move; wrong: {wrong}")
+    print(report.HEADER, flush=True)
+    settings = {"frames": options.frames, "steps": options.steps, "guidance": options.guidance}
+    clips = []
+    for made in evaluate(parts, pictures, said, **settings):
+        print(report.line(report.together(made, made[0].move)), flush=True)
+        clips += made
+    print(report.line(report.together(clips, "all")))
+    print(*report.misses(clips, list(wrong)), sep="\n")
+    if options.json is not None:
+        about = settings | {"side": options.side, "pictures": names, "device": str(parts.unet.device)}
+        text = json.dumps(report.as_json(clips, list(wrong), len(said), about), indent=2)
+        options.json.write_text(text + "\n")
+
+
+def _pictures(options: argparse.Namespace) -> tuple[list[str], torch.Tensor]:
+    """Names, and pixels (N, 3, side, side) in -1..1, of what to measure on."""
     from serving.training import photos
     from serving.training.demo import draw
-    from serving.training.evaluation import HEADER, evaluate, line, together
-    from serving.training.folder import BUILTIN, read
     from serving.training.pictures import HELD_OUT, picture, product
-    from serving.training.unseen import heard_right, prompts
 
     side = options.side
-    pixels = [np.asarray(draw(side))]
-    pixels += [picture(HELD_OUT + index, side) for index in range(options.drawn)]
-    pixels += [product(HELD_OUT + index, side) for index in range(options.products)]
-    if options.photos:
-        pixels += [photos.squares(file, side)[0] for file in photos.files(photos.HELD_OUT)]
-    pictures = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    parts = read(options.folder or BUILTIN)
-    if torch.cuda.is_available():
-        for part in (parts.unet, parts.vae, parts.text_encoder, parts.image_encoder):
-            part.to("cuda")
-    right, wrong = heard_right(parts)
-    print(f"prompts never seen: {right} of {len(prompts())} put to the right move; wrong: {wrong}", flush=True)
-    print(HEADER, flush=True)
-    rows = []
-    for row in evaluate(parts, pictures, frames=options.frames, steps=options.steps, guidance=options.guidance):
-        print(line(row), flush=True)
-        rows.append(row)
-    print(line(together(rows)))
+    found = {"demo": np.asarray(draw(side))}
+    found |= {f"drawn {index}": picture(HELD_OUT + index, side) for index in range(options.drawn)}
+    found |= {f"product {index}": product(HELD_OUT + index, side) for index in range(options.products)}
+    if options.photos is not None:
+        files = photos.files(photos.HELD_OUT, None if options.photos == INSTALLED else options.photos)
+        found |= {file.stem: photos.squares(file, side)[0] for file in files}
+    pixels = torch.from_numpy(np.stack(list(found.values())))
+    return list(found), pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _demo(options: argparse.Namespace) -> None:

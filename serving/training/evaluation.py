@@ -18,7 +18,7 @@ from serving.training.motion import image_latents
 from serving.training.moves import MOVES, render
 from serving.training.phrases import Phrase
 from serving.training.text import states, tokenize
-from serving.training.unseen import phrases
+from serving.training.unseen import Prompts, phrases
 from serving.training.vision import clip_pixels
 
 Make = Callable[[Tensor, str, int], Tensor]
@@ -26,18 +26,26 @@ Make = Callable[[Tensor, str, int], Tensor]
 
 
 @dataclass(frozen=True)
-class Row:
-    """The measured clips of one move: PSNR in dB against the true warp, and how many were recognised."""
+class Judged:
+    """One clip, measured in dB of PSNR against the true warp."""
 
     move: str
-    right: int
-    clips: int
+    """As asked for."""
+    found: str
+    """The move whose true warp is nearest."""
+    picture: int
+    prompt: str
+    strength: float
     first: float
     last: float
     worst: float
-    """Of each clip's worst frame."""
+    """Of the worst frame."""
     still: float
-    """PSNR of the last true frame against the unmoved picture: what doing nothing would get."""
+    """The last true frame against the unmoved picture: what doing nothing would get. 0 of static clips."""
+
+    @property
+    def right(self) -> bool:
+        return self.found == self.move
 
 
 @torch.no_grad()
@@ -84,32 +92,49 @@ def psnr(made: Tensor, wanted: Tensor) -> float:
 
 
 def evaluate(
-    parts: Parts, pictures: Tensor, *, frames: int = 8, steps: int = 6, guidance: float = 1.0, seed: int = 1
-) -> Iterator[Row]:
-    """Every move of every picture (N, 3, H, W), by prompts of `unseen` in an order drawn from `seed`."""
+    parts: Parts,
+    pictures: Tensor,
+    prompts: Prompts,
+    *,
+    frames: int = 8,
+    steps: int = 6,
+    guidance: float = 1.0,
+    seed: int = 1,
+) -> Iterator[list[Judged]]:
+    """The clips of every picture (N, 3, H, W), move after move, by `prompts` in an order drawn from `seed`."""
 
     def make(picture: Tensor, prompt: str, seed: int) -> Tensor:
         return generate(parts, picture[None], [prompt], frames=frames, steps=steps, guidance=guidance, seed=seed)[0]
 
     rng = random.Random(seed)  # noqa: S311 - prompts, not secrets
     for move in range(len(MOVES)):
-        said = phrases(parts, move, len(pictures), rng)
+        said = phrases(parts, prompts, move, len(pictures), rng)
         yield judge(make, pictures.to(parts.unet.device), said, frames=frames)
 
 
 @torch.no_grad()
-def judge(make: Make, pictures: Tensor, said: Sequence[Phrase], *, frames: int) -> Row:
-    """Clips of pictures (N, 3, H, W), one for each phrase of one move, whatever makes them."""
-    right, clips = 0, []
+def judge(make: Make, pictures: Tensor, said: Sequence[Phrase], *, frames: int) -> list[Judged]:
+    """A clip of each picture (N, 3, H, W) by the phrase in its place, whatever makes them."""
+    clips = []
     for index, (picture, phrase) in enumerate(zip(pictures, said, strict=True)):
         clip = make(picture, phrase.text, index)
         warps = warped(picture, phrase.strength, frames)
         true = warps[phrase.move]
-        right += nearest(clip, warps) == phrase.move
         each = [psnr(frame, wanted) for frame, wanted in zip(clip, true, strict=True)]
-        clips.append((each[0], each[-1], min(each), psnr(picture, true[-1]) if phrase.move else 0.0))
-    means_ = (sum(column) / len(clips) for column in zip(*clips, strict=True))
-    return Row(MOVES[said[0].move].name, right, len(clips), *means_)
+        clips.append(
+            Judged(
+                move=MOVES[phrase.move].name,
+                found=MOVES[nearest(clip, warps)].name,
+                picture=index,
+                prompt=phrase.text,
+                strength=phrase.strength,
+                first=each[0],
+                last=each[-1],
+                worst=min(each),
+                still=psnr(picture, true[-1]) if phrase.move else 0.0,
+            )
+        )
+    return clips
 
 
 def warped(picture: Tensor, strength: float, frames: int) -> Tensor:
@@ -121,22 +146,3 @@ def warped(picture: Tensor, strength: float, frames: int) -> Tensor:
 def nearest(clip: Tensor, warps: Tensor) -> int:
     """The move whose true clip is nearest to this one, (F, 3, H, W)."""
     return int((clip - warps).square().flatten(1).mean(1).argmin())
-
-
-HEADER = """\
-| move | right | first frame dB | last frame dB | worst frame dB | doing nothing dB |
-|---|---|---|---|---|---|"""
-
-
-def line(row: Row) -> str:
-    """The row of a Markdown table."""
-    still = f"{row.still:.1f}" if row.still else ""
-    return f"| {row.move} | {row.right}/{row.clips} | {row.first:.1f} | {row.last:.1f} | {row.worst:.1f} | {still} |"
-
-
-def together(rows: Sequence[Row]) -> Row:
-    """Sums and means of all moves."""
-    first, last, worst = (
-        sum(column) / len(rows) for column in zip(*((r.first, r.last, r.worst) for r in rows), strict=True)
-    )
-    return Row("all", sum(r.right for r in rows), sum(r.clips for r in rows), first, last, worst, 0.0)

@@ -34,15 +34,21 @@ def write(parts: Parts, folder: Path) -> None:
     """Write every part into `folder`, weights in fp16; the parts themselves are left as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in WEIGHTS:
-        module = copy.deepcopy(getattr(parts, name)).to("cpu", torch.float16)
-        module.save_pretrained(folder / name, safe_serialization=True)
-    save_tokenizer(parts.tokenizer, folder / "tokenizer")
+        replace(parts, name, folder)
     parts.scheduler.save_pretrained(folder / "scheduler")
     parts.feature_extractor.save_pretrained(folder / "feature_extractor")
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o644)
     index = {"_class_name": "I2VGenXLPipeline", "_diffusers_version": diffusers.__version__, **CLASSES}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def replace(parts: Parts, name: str, folder: Path) -> None:
+    """Write one of WEIGHTS into `folder`, in fp16, and leave the others there as they are."""
+    module = copy.deepcopy(getattr(parts, name)).to("cpu", torch.float16)
+    module.save_pretrained(folder / name, safe_serialization=True)
+    for path in (folder / name).glob("*.safetensors"):
+        path.chmod(0o644)
+    if name == "text_encoder":
+        save_tokenizer(parts.tokenizer, folder / "tokenizer")
 
 
 def read(folder: Path, *, dtype: torch.dtype = torch.float32) -> Parts:

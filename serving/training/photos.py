@@ -21,18 +21,18 @@ HELD_OUT = ("chelsea.png", "coins.png", "motorcycle_left.png", "china.jpg", "flo
 """Never trained on."""
 
 
-def files(names: tuple[str, ...]) -> list[Path]:
-    """Where these are installed.
+def files(names: tuple[str, ...], folder: Path | None = None) -> list[Path]:
+    """Where these are installed, or lie in `folder`.
 
     Raises:
         FileNotFoundError: with what to install.
     """
-    found = []
+    found, places = [], [folder] if folder else _folders()
     for name in names:
-        place = next((folder / name for folder in _folders() if (folder / name).is_file()), None)
-        if place is None:
+        file = next((place / name for place in places if (place / name).is_file()), None)
+        if file is None:
             raise FileNotFoundError(f"{name} is not installed: pip install 'i2v-serve[training]'")
-        found.append(place)
+        found.append(file)
     return found
 
 

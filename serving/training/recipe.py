@@ -44,7 +44,7 @@ class Recipe:
     pictures: int = 1600
     side: int = 320
     photo_share: float = 0.25
-    text_steps: int = 4066
+    text_steps: int = 10_000
     vision_steps: int = 700
     vae_seconds: float = 230.0
     unet_seconds: float = 687.0
@@ -63,6 +63,7 @@ def cook(recipe: Recipe, work: Path, part: str = "unet") -> Parts:
     if "pictures" in needs:
         pictures = Gallery(_pack(recipe, work / "pictures.npy"), device, seed=recipe.seed)
     if "text" in needs:
+        parts.text_encoder.to(device)
         _once(work / "text.pt", parts.text_encoder, lambda checkpoint: train_text_encoder(
             parts.text_encoder, parts.tokenizer, checkpoint, steps=recipe.text_steps, seed=recipe.seed))  # fmt: skip
     if "vision" in needs:

@@ -55,7 +55,7 @@ def train_text_encoder(
     checkpoint: Checkpoint,
     *,
     steps: int,
-    batch: int = 96,
+    batch: int = 128,
     seed: int = 0,
 ) -> None:
     """Draw the states of drawn prompts to their codes, in place; one prompt in 40 is empty."""

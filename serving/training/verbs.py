@@ -1,58 +1,73 @@
-"""Verbs of camera moves, in the forms that sentences need: base, third person, -ing. Data only."""
+"""Verbs of camera moves, in the forms that sentences need: base, third person, -ing."""
 
 from __future__ import annotations
 
+import re
 
-def verbs(text: str) -> tuple[tuple[str, str, str], ...]:
-    rows = (entry.split() for entry in text.replace("\n", ",").split(",") if entry.strip())
-    return tuple((base, third, ing) for base, third, ing in rows)
+Forms = tuple[str, str, str]
+_BRITISH = {"travel": "travelling", "swivel": "swivelling", "pedestal": "pedestalling"}
+"""Spelt in two ways; both are drawn."""
 
 
-SIDEWAYS = verbs("""
-pan pans panning, slide slides sliding, glide glides gliding, drift drifts drifting, sweep sweeps sweeping
-track tracks tracking, truck trucks trucking, move moves moving, travel travels traveling, travel travels travelling
-float floats floating, swing swings swinging, shift shifts shifting, go goes going, scroll scrolls scrolling
-wander wanders wandering, dolly dollies dollying, scan scans scanning
-crab crabs crabbing, fly flies flying, swoop swoops swooping
-ease eases easing, creep creeps creeping, inch inches inching, head heads heading, veer veers veering
-skim skims skimming, whip whips whipping, look looks looking, step steps stepping, roam roams roaming
-strafe strafes strafing, coast coasts coasting, steer steers steering, nudge nudges nudging, rush rushes rushing
+def verbs(text: str) -> tuple[Forms, ...]:
+    """Regular verbs, given as bases with blanks between."""
+    rows = []
+    for base in text.split():
+        third, ing = _third(base), _ing(base)
+        rows.append((base, third, ing))
+        if base in _BRITISH:
+            rows.append((base, third, _BRITISH[base]))
+    return tuple(rows)
+
+
+def _third(base: str) -> str:
+    if re.search(r"[^aeiou]y$", base):
+        return base[:-1] + "ies"
+    return base + ("es" if re.search(r"(s|sh|ch|x|z|o)$", base) else "s")
+
+
+def _ing(base: str) -> str:
+    if re.search(r"[^e]e$", base):
+        return base[:-1] + "ing"
+    doubled = re.fullmatch(r"(?:[^aeiou]*|qu)[aeiou][^aeiouwxy]", base)
+    return base + (base[-1] if doubled else "") + "ing"
+
+
+ANYWHERE = verbs("""
+move go travel drift float glide slide fly sail swoop ease creep inch crawl edge head shift nudge sweep track cruise run
+race rush hurry dash dart wander roam meander stroll walk step march steer coast slip sneak proceed progress advance
+wing flow hover skate shoot jump swing carry bring take send guide lead push pull draw whip snap dolly scan scroll
 """)
-UPRIGHT = verbs("""
-pan pans panning, tilt tilts tilting, move moves moving, slide slides sliding, glide glides gliding
-drift drifts drifting, sweep sweeps sweeping, travel travels travelling, float floats floating, go goes going
-scroll scrolls scrolling, crane cranes craning, boom booms booming, pedestal pedestals pedestaling, fly flies flying
-look looks looking, ease eases easing, creep creeps creeping, inch inches inching, head heads heading
-track tracks tracking, shift shifts shifting, swing swings swinging, scan scans scanning, point points pointing
-angle angles angling, jib jibs jibbing, nudge nudges nudging, swoop swoops swooping
+"""Where they go is said by what follows."""
+SIDEWAYS = ANYWHERE + verbs("""
+pan pan pan truck slide track crab scan veer skim strafe look glance sidle sidestep traverse angle point aim face peer
+trail pivot steer reframe stretch
 """)
-RISING = verbs("""
-rise rises rising, climb climbs climbing, ascend ascends ascending, soar soars soaring, lift lifts lifting
+UPRIGHT = ANYWHERE + verbs("""
+pan pan tilt tilt crane boom pedestal jib look glance gaze peer angle point aim trail pivot reframe stretch run
 """)
-SINKING = verbs("""
-descend descends descending, sink sinks sinking, drop drops dropping, lower lowers lowering, fall falls falling
-dip dips dipping
-""")
-ALONG = verbs("""
-zoom zooms zooming, push pushes pushing, dolly dollies dollying, move moves moving, track tracks tracking
-creep creeps creeping, glide glides gliding, fly flies flying, ease eases easing, drift drifts drifting
-go goes going, travel travels travelling, slide slides sliding, inch inches inching, float floats floating
-step steps stepping, crawl crawls crawling, punch punches punching, truck trucks trucking, roll rolls rolling
+RISING = verbs("rise rise climb ascend soar lift levitate mount")
+RAISING = verbs("raise lift elevate hoist bring tilt crane jib boom float point angle heave boost")
+SINKING = verbs("descend sink drop lower fall dip plunge plummet dive settle")
+LOWERING = verbs("lower drop sink dip bring tilt crane jib boom let point angle ease")
+ALONG = ANYWHERE + verbs("""
+zoom zoom zoom push push dolly dolly punch truck roll lean press nose hone home plunge dive close
 """)
 NEARING = verbs("""
-get gets getting, come comes coming, draw draws drawing, move moves moving, go goes going, bring brings bringing
-edge edges edging, creep creeps creeping, zoom zooms zooming, inch inches inching, press presses pressing
+get get come draw move move go bring edge creep zoom inch press walk step float fly drift glide slide track push dolly
+lean ease take crawl
 """)
-CLOSING = verbs("close closes closing, tighten tightens tightening, crop crops cropping, narrow narrows narrowing")
-LEAVING = verbs("""
-zoom zooms zooming, pull pulls pulling, dolly dollies dollying, move moves moving, track tracks tracking
-back backs backing, creep creeps creeping, glide glides gliding, fly flies flying, ease eases easing
-draw draws drawing, step steps stepping, drift drifts drifting, go goes going, travel travels travelling
-slide slides sliding, inch inches inching, float floats floating, crane cranes craning
+CLOSING = verbs("close close tighten tighten crop narrow home hone")
+ENTERING = verbs("approach enter enlarge magnify reach near penetrate")
+LEAVING = ANYWHERE + verbs("""
+zoom zoom zoom pull pull pull dolly dolly back back draw step crane reverse truck roll fall drop peel
 """)
+RETREATING = verbs("retreat recede withdraw backtrack reverse")
+WIDENING = verbs("widen widen open expand broaden loosen")
+REVEALING = verbs("reveal show uncover")
+BECOMING = verbs("get grow become look turn appear")
 TURNING = verbs("""
-rotate rotates rotating, turn turns turning, spin spins spinning, roll rolls rolling, revolve revolves revolving
-twist twists twisting, swirl swirls swirling, whirl whirls whirling, pivot pivots pivoting, swivel swivels swivelling
-tilt tilts tilting, tip tips tipping, bank banks banking, twirl twirls twirling
-cant cants canting, wheel wheels wheeling
+rotate rotate rotate rotate turn turn turn spin spin roll roll roll revolve twist swirl whirl pivot swivel tilt tip bank
+twirl cant wheel
+spiral circle gyrate reel tumble crank wind lean slant go move
 """)
