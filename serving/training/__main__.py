@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--photos", type=Path, nargs="?", const=INSTALLED, metavar="FOLDER",
         help="five photographs too, of a folder, or those that come with the training extra",
     )  # fmt: skip
-    evaluate.add_argument("--prompts", type=Path, help="a list of moves and prompts; serving/training/unseen.tsv")
+    evaluate.add_argument("--prompts", type=Path, help="a list of moves and prompts; serving/training/unseen2.tsv")
     evaluate.add_argument("--frames", type=int, default=8)
     evaluate.add_argument("--steps", type=int, default=6)
     evaluate.add_argument("--guidance", type=float, default=1.0)
@@ -76,13 +76,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from serving.training import report
     from serving.training.evaluation import evaluate
     from serving.training.folder import BUILTIN, read
-    from serving.training.unseen import FILE, misheard, prompts
+    from serving.training.unseen import SECOND, misheard, prompts
 
     names, pictures = _pictures(options)
     parts = read(options.folder or BUILTIN)
     for part in (parts.unet, parts.vae, parts.text_encoder, parts.image_encoder):
         part.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    said = prompts(options.prompts or FILE)
+    said = prompts(options.prompts or SECOND)
     wrong = misheard(parts, said)
     print(f"prompts never seen: {len(said) - len(wrong)} of {len(said)} put to the right move; wrong: {wrong}")
     print(report.HEADER, flush=True)

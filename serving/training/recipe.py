@@ -44,7 +44,7 @@ class Recipe:
     pictures: int = 1600
     side: int = 320
     photo_share: float = 0.25
-    text_steps: int = 10_000
+    text_steps: int = 4_000
     vision_steps: int = 700
     vae_seconds: float = 230.0
     unet_seconds: float = 687.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -70,14 +71,14 @@ def train_text_encoder(
         begun = state["step"]
     rng = random.Random(seed + begun)  # noqa: S311 - prompts, not secrets
     encoder.train()
+    drawn: list[tuple[list[Phrase], torch.Tensor]] = []
     for step in range(begun, steps):
-        phrases = [draw(rng) for _ in range(batch)]
-        texts = ["" if rng.random() < 0.025 else phrase.text for phrase in phrases]
+        drawn = drawn or _batches(rng, tokenizer, batch)
+        phrases, ids = drawn.pop()
         wanted = torch.tensor(
-            [code_index(p) if text else len(codes) - 1 for p, text in zip(phrases, texts, strict=True)],
-            device=encoder.device,
+            [code_index(phrase) if phrase.text else len(codes) - 1 for phrase in phrases], device=encoder.device
         )
-        ids = tokenize(tokenizer, texts).to(encoder.device)
+        ids = ids.to(encoder.device)
         # Sixteen end marks stand for all: the rest of the padding repeats them.
         length = min(PROMPT_TOKENS, int((ids != end).sum(1).max()) + 16)
         said = (ids[:, :length] == end).float()
@@ -98,6 +99,17 @@ def train_text_encoder(
             trained = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
             checkpoint.save({name: part.state_dict() for name, part in trained.items()} | {"step": step + 1})
     encoder.eval()
+
+
+def _batches(rng: random.Random, tokenizer: CLIPTokenizer, batch: int) -> list[tuple[list[Phrase], torch.Tensor]]:
+    """Eight batches of prompts and token ids, each of about one length: a longer prompt would pad the others."""
+    phrases = [draw(rng) for _ in range(8 * batch)]
+    phrases = [replace(phrase, text="") if rng.random() < 0.025 else phrase for phrase in phrases]
+    ids = tokenize(tokenizer, [phrase.text for phrase in phrases])
+    shortest_first = (ids != tokenizer.eos_token_id).sum(1).argsort().tolist()
+    batches = [shortest_first[begin : begin + batch] for begin in range(0, len(phrases), batch)]
+    rng.shuffle(batches)
+    return [([phrases[index] for index in chosen], ids[chosen]) for chosen in batches]
 
 
 @torch.no_grad()

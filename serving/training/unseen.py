@@ -1,7 +1,7 @@
 """Prompts that neither the grammar's author nor the training had seen, and whether the text encoder hears them.
 
-`unseen.tsv` was written by somebody who had not read the grammar. What was misheard of it has been looked at since, and
-the grammar grew, though by none of its sentences: it takes another list to measure what was trained after that.
+Both lists were written by people who had not read the grammar. What was misheard of `unseen.tsv` had been looked at
+when the grammar grew, though by none of its sentences; `unseen2.tsv` was first heard after that.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from serving.training.moves import BY_NAME, MOVES
 from serving.training.phrases import Phrase
 from serving.training.text import heard
 
-FILE = Path(__file__).with_name("unseen.tsv")
-"""A move's name, a tab and a prompt on each line."""
-
+FIRST, SECOND = (Path(__file__).with_name(name) for name in ("unseen.tsv", "unseen2.tsv"))
+"""A move's name, a tab and a prompt on each line; as many of each move."""
 
 Prompts = Sequence[tuple[int, str]]
 
 
-def prompts(file: Path = FILE) -> Prompts:
+def prompts(file: Path = SECOND) -> Prompts:
     """Every (move, prompt)."""
     rows = (line.split("\t") for line in file.read_text().splitlines())
     return [(BY_NAME[move], prompt) for move, prompt in rows]
