@@ -68,9 +68,7 @@ def test_what_does_not_stop_is_killed_and_leaves_no_process(tmp_path: Path, numb
 
 
 @pytest.mark.parametrize(("number", "where"), [(signal.SIGINT, "loop"), (signal.SIGTERM, "call")])
-def test_a_signal_to_the_parent_stops_all_in_one_line(
-    tmp_path: Path, number: signal.Signals, where: str
-) -> None:
+def test_a_signal_to_the_parent_stops_all_in_one_line(tmp_path: Path, number: signal.Signals, where: str) -> None:
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()
