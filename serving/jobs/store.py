@@ -39,6 +39,7 @@ from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.outbox import Outbox
 from serving.jobs.outlook import Outlook, Situation
+from serving.jobs.places import Places
 from serving.jobs.standing import Standing
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
@@ -73,6 +74,7 @@ class JobStore:
         self._max_attempts = max_attempts
         self._clock = database.clock
         self._turns = Turns()
+        self._places = Places()
         self.keys = KeyStore(database)
         self.submissions = SubmissionStore(database)
         self.outbox = Outbox(database)
@@ -152,11 +154,11 @@ class JobStore:
         Raises:
             VideoNotFound: there is no such job.
         """
-        return self._database.read(lambda c: listing.follow(c, job_id))
+        return self._database.read(lambda c: listing.follow(c, self._places, job_id))
 
     async def look_up(self, job_id: str) -> tuple[Job, int | None]:
         """`follow` for an event loop, which never waits for a lock."""
-        return await self._database.look(lambda c: listing.follow(c, job_id))
+        return await self._database.look(lambda c: listing.follow(c, self._places, job_id))
 
     def list(
         self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
@@ -180,9 +182,10 @@ class JobStore:
         """1 and the number of waiting jobs before this one; None for one that does not wait.
 
         By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
-        kept for the jobs only it can hold, and no job came after this moment.
+        kept for the jobs only it can hold, and no job came after this moment. In a long line (`places.LONG`) those
+        before it are counted as of a second ago.
         """
-        return self._database.read(lambda c: listing.queue_position(c, job_id))
+        return self._database.read(lambda c: listing.queue_position(c, self._places, job_id))
 
     def standings(self, ids: Collection[str]) -> dict[str, Standing]:
         """Where these jobs stand, by id; those that there are. One look, however many they are."""

@@ -16,7 +16,7 @@ from serving.scheduling.tally import Tally
 
 LOOKS = 20_000
 """Heads that one forecast looks at, some 2 microseconds each; of longer lines a card takes several jobs at once."""
-LOOKS_FOR_ALL = 5_000
+LOOKS_FOR_ALL = 1_000
 """The same of a forecast for every waiting job, which is made again and again."""
 MOST_LINES = 64
 """Lines that are told apart by owner; beyond, all owners count as one."""

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from serving.jobs import line
+from serving.jobs import line, places
 from serving.jobs.backlog import Load, WaitingGroup
 from serving.jobs.job import Job, NewJob
 from serving.jobs.line import Turns
+from serving.jobs.places import Places
 from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.store import JobStore
 from serving.jobs.tables import jobs, usage, workers
@@ -71,8 +72,8 @@ def test_a_claim_says_which_pool_has_the_job(store: JobStore, insert: Callable[.
 
 def test_shorter_first_inside_a_group(store: JobStore, insert: Callable[..., str]) -> None:
     ids = {insert(estimates={"large": seconds}): seconds for seconds in (50.0, 20.0, 80.0, 5.0)}
-    places = {seconds: store.queue_position(job_id) for job_id, seconds in ids.items()}
-    assert places == {5.0: 1, 20.0: 2, 50.0: 3, 80.0: 4}
+    positions = {seconds: store.queue_position(job_id) for job_id, seconds in ids.items()}
+    assert positions == {5.0: 1, 20.0: 2, 50.0: 3, 80.0: 4}
     assert [ids[str(claimed(store))] for _ in ids] == [5.0, 20.0, 50.0, 80.0]
 
 
@@ -230,6 +231,21 @@ def test_a_place_counts_only_those_who_share_a_pool(store: JobStore, insert: Cal
     assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
     later = insert(estimates={"small": 41.0})
     assert store.queue_position(later) == 3
+
+
+def test_a_long_line_is_walked_once_for_all_who_ask(
+    store: JobStore, insert: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "LONG", 3)
+    monkeypatch.setattr(places, "KEPT_S", 600.0)
+    ids = [insert(estimates=fit, owner=owner) for fit, owner in ((SMALL, "a"), (LARGE, "b"), (SHARED, "c"))]
+    assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
+    assert [store.follow(job_id)[1] for job_id in ids] == [2, 2, 1]
+    later = insert(estimates={"small": 41.0})
+    store.cancel(ids[2])
+    assert [store.queue_position(job_id) for job_id in (ids[0], ids[2], later)] == [2, None, 3]
+    store._places = Places()  # as after a second
+    assert [store.queue_position(job_id) for job_id in (ids[0], later)] == [1, 2]
 
 
 def test_the_backlog_by_pool_and_by_fit(store: JobStore, insert: Callable[..., str], new_job: Make) -> None:

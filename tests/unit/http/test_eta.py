@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from hands import URL, Api, listening
+from hands import URL, Api, listening, wait_for
 
 from serving import timetable
 from serving.http.videos import POLL_AFTER
@@ -151,6 +152,20 @@ def test_all_reads_of_some_seconds_share_one_look(api: Api, monkeypatch: pytest.
         assert left_s < early["eta_s"]
         assert eta_s(api, late) is None  # until the next look
     assert len(looks) == 1
+
+
+@pytest.mark.usefixtures("at_every_read")
+def test_nobody_waits_for_a_look_at_a_long_line(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "LONG", 0)
+    early = api.submit()
+    assert early["eta_s"] is not None
+    on, look = threading.Event(), api.store.situation
+    monkeypatch.setattr(api.store, "situation", lambda *args, **options: on.wait(20) and look(*args, **options))
+    late = api.submit()
+    assert late["eta_s"] is None
+    assert eta_s(api, early) is not None
+    on.set()
+    wait_for(lambda: eta_s(api, late) is not None)
 
 
 def test_a_look_that_fails_costs_no_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
