@@ -21,7 +21,7 @@ from serving.scheduling.plans import PLANS, MemoryPlan
 from serving.training.evaluation import nearest, psnr, warped
 from serving.training.moves import BY_NAME, FULL
 
-SIDE, FRAMES = 128, 8
+SIDE, FRAMES = 192, 8
 ASKED = "the camera pans left"
 EXACT = 1
 """Levels of 255 that a memory plan may change by rounding."""
