@@ -236,7 +236,7 @@ def test_a_finished_job_teaches_how_fast_the_card_is(service: ChildService, http
     video = submit(http, num_inference_steps=4)
     wait_for(lambda: following(http, video)["status"] == "completed", LIMIT_S)
     with closing(open_store(f"sqlite:///{service.folder}/data/jobs.sqlite3")) as store:
-        (row,) = wait_for(store.calibrations, LIMIT_S)
+        (row,) = wait_for(store.calibrations.every, LIMIT_S)
     assert (row.model, row.card) == ("builtin", "cpu")
     assert row.calibration.observations >= 1
 

@@ -70,7 +70,7 @@ def test_a_card_is_measured_and_the_store_knows_it(tiny: str) -> None:
         assert row["error"] == pytest.approx(row["predicted_s"] / row["measured_s"] - 1, abs=0.05)
         assert row["measured_gib"] is None
     store = open_store(load_settings().database)
-    (known,) = store.calibrations()
+    (known,) = store.calibrations.every()
     store.close()
     fitted = sum(not judges for _, judges in shapes(profile_for(tiny)))
     assert (known.model, known.card, known.calibration.observations) == ("tiny", "cpu", fitted)
