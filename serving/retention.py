@@ -97,7 +97,7 @@ class Reaper:
     def _reap_jobs(self, now: float) -> None:
         left = REMOVALS
         for _ in range(PAGES):
-            page = self._store.ended(self._after, ROWS)
+            page = self._store.expiry.page(self._after, ROWS)
             left -= self._reap_page(page, left, now)
             if left == 0 or page.after == 0:
                 break
@@ -119,28 +119,28 @@ class Reaper:
         finally:
             # Rows last: a crash in between leaves a job whose files are removed again, not files without a job.
             if any(cleared.values()):
-                self._store.drop_files(cleared[Fate.EXPIRE])
-                self._store.forget(cleared[Fate.FORGET])
+                self._store.expiry.drop_files(cleared[Fate.EXPIRE])
+                self._store.expiry.forget(cleared[Fate.FORGET])
                 counts = [len(seqs) for seqs in cleared.values()]
                 logger.info("retention: %d videos expired, %d records removed", *counts)
         return len(due)
 
     def _reap_pictures(self, now: float) -> None:
         old = _old(self._stored_pictures.take(PICTURES_SEEN, now), now)
-        used = self._store.pictures_in_use(old)
+        used = self._store.expiry.pictures_in_use(old)
         self._remove("pictures", self._pictures, [key for key in old if key not in used], now)
 
     def _reap_clips(self, now: float) -> None:
         """Of attempts that died between their files and their completion."""
         jobs = {key: job for key in _old(self._stored_clips.take(CLIPS_SEEN, now), now) if (job := job_of_output(key))}
-        files = self._store.files_of_ended(set(jobs.values()))
+        files = self._store.expiry.files_of_ended(set(jobs.values()))
         unused = [key for key, job in jobs.items() if job in files and key not in files[job]]
         self._remove("unused clips", self._outputs, unused, now)
 
     def _reap_logs(self, now: float) -> None:
         old = _old(self._stored_logs.take(LOGS_SEEN, now), now)
         jobs = {key: job for key in old if accepted_at(job := key.removesuffix(SUFFIX)) is not None}
-        known = self._store.known(set(jobs.values()))
+        known = self._store.expiry.known(set(jobs.values()))
         self._remove("logs", self._logs, [key for key, job in jobs.items() if job not in known], now)
 
     def _remove(self, what: str, storage: Storage, keys: list[str], now: float) -> None:

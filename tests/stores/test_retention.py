@@ -195,7 +195,7 @@ def test_a_crash_between_files_and_record_is_made_good(
 ) -> None:
     job = complete()
     with monkeypatch.context() as broken:
-        broken.setattr(sqlite_store, "drop_files", _crash)
+        broken.setattr(sqlite_store.expiry, "drop_files", _crash)
         with pytest.raises(KeyboardInterrupt):
             reaper.run(time.time() + DAY_S)
     assert left(job, outputs) == 0
