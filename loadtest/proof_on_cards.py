@@ -1,10 +1,10 @@
 """The same proof on the clock: our service and a Serve application as it comes, each over emulated cards.
 
 Both get the same part of a scenario, `times` as fast on cards that are `times` as fast, thinned to pools that fit on
-one machine. What follows the wall clock is sped up by settings on both sides: our target wait and how long an idle card is
-kept, and all delays of Serve's autoscaling. Not sped up are the starts of processes, and what the queue's own rules say
-in seconds (how soon service is forgotten, how long batch jobs let others pass). Cards count from the moment that their
-replica's process has a name until it is gone.
+one machine. What follows the wall clock is sped up by settings on both sides: our target wait and how long an idle card
+is kept, and all delays of Serve's autoscaling. Not sped up are the starts of processes, and what the queue's own rules
+say in seconds (how soon service is forgotten, how long batch jobs let others pass). Cards count from the moment that
+their replica's process has a name until it is gone.
 
 All figures are seconds of the scenario: those of the clock, times `times`.
 """
