@@ -1,6 +1,6 @@
 """Resolution-aware scheduling beside Serve's defaults: the same arrivals, the same cards, on virtual time.
 
-    python -m loadtest proof [--scenario NAME] [--out FOLDER]
+    python -m loadtest proof [--scenario NAME] [--load 1.5] [--out FOLDER]
 
 Serve's side is as good as routes by hand make it: each request goes to the smallest cards that can hold it, first come,
 first served there, and every pool is scaled on its ongoing requests by the defaults that Serve documents. Ours is the
@@ -70,8 +70,9 @@ class Comparison:
         return self.short_gain >= SHORT_GAIN and self.long_loss <= LONG_LOSS and self.more_hours <= 1.0
 
 
-def compare(name: str, seed: int = 0) -> Comparison:
-    scenario, cards = SCENARIOS[name], FLEETS[name]
+def compare(name: str, seed: int = 0, load: float = 1.0) -> Comparison:
+    """With `load` times as many requests as the table of scenarios says."""
+    scenario, cards = SCENARIOS[name].busier(load), FLEETS[name]
     requests = list(scenario.draw(seed))
     by_serve, by_us = (play(requests, cards, policy) for policy in (serves(cards), ours()))
     return compared(scenario, by_serve, by_us)

@@ -83,6 +83,7 @@ def simulate(
 
 def proof(
     scenario: Annotated[list[str] | None, typer.Option(help="Of the table; all that have pools by default.")] = None,
+    load: Annotated[float, typer.Option(min=0.01, help="How many times as many requests.")] = 1.0,
     real: Annotated[
         bool, typer.Option("--real", help="On emulated cards by the clock, in place of virtual time.")
     ] = False,
@@ -100,12 +101,14 @@ def proof(
             raise typer.BadParameter(f"{name!r} given; allowed: {', '.join(fleets)}.", param_hint="scenario")
         if real:
             window = racing.WINDOWS[name]
-            window = replace(window, times=times or window.times, minutes=minutes or window.minutes)
+            window = replace(
+                window, share=window.share * load, times=times or window.times, minutes=minutes or window.minutes
+            )
             progress.print(f"{name}: Serve's defaults, then ours, {window.times:g} times as fast")
             with shown() as told:
                 found = racing.compare(name, window, seed, PICTURE, out / name, told)
         else:
-            found = proving.compare(name, seed)
+            found = proving.compare(name, seed, load)
         compared[name] = found
         sides = {"Serve's defaults": found.serves.simulated, "ours": found.ours.simulated}
         twin_report.draw(sides, f"{name}: {found.scenario.title}", out / f"{name}.png")
