@@ -55,9 +55,12 @@ class Window:
     from_hour: float
     minutes: float = 5.0
     """Of arrivals, by the clock."""
+    load: float = 1.0
+    """How many times as many requests as the table of scenarios says."""
 
     def requests(self, name: str, seed: int) -> list[Request]:
-        part = hastened(SCENARIOS[name].draw(seed), self.times, self.minutes * 60, self.from_hour * HOUR)
+        whole = SCENARIOS[name].busier(self.load).draw(seed)
+        part = hastened(whole, self.times, self.minutes * 60, self.from_hour * HOUR)
         return list(thinned(part, self.share, random.Random(f"{name} {seed}")))
 
 

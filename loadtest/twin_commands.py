@@ -101,15 +101,17 @@ def proof(
             raise typer.BadParameter(f"{name!r} given; allowed: {', '.join(fleets)}.", param_hint="scenario")
         if real:
             window = racing.WINDOWS[name]
-            window = replace(
-                window, share=window.share * load, times=times or window.times, minutes=minutes or window.minutes
-            )
+            window = replace(window, load=load, times=times or window.times, minutes=minutes or window.minutes)
             progress.print(f"{name}: Serve's defaults, then ours, {window.times:g} times as fast")
             with shown() as told:
                 found = racing.compare(name, window, seed, PICTURE, out / name, told)
         else:
             found = proving.compare(name, seed, load)
         compared[name] = found
+        for side, one in (("Serve's defaults", found.serves), ("ours", found.ours)):
+            lost = sum(bool(outcome.refused) for outcome in one.simulated.outcomes)
+            if lost:
+                progress.print(f"{name}, {side}: {lost} of {len(one.simulated.outcomes)} requests came to nothing")
         sides = {"Serve's defaults": found.serves.simulated, "ours": found.ours.simulated}
         twin_report.draw(sides, f"{name}: {found.scenario.title}", out / f"{name}.png")
     console.print(twin_report.proof_table({name: (fleets[name], found) for name, found in compared.items()}))
