@@ -169,18 +169,31 @@ def test_finished_attempts_are_charged_to_their_owner(store: JobStore, insert: C
 
 
 def test_what_was_served_decides_after_the_job_has_ended(store: JobStore, insert: Callable[..., str]) -> None:
-    first = insert(owner="a")
+    long = {"large": 150.0, "small": 600.0}
+    first = insert(owner="a", estimates=long)
     assert claimed(store) == first
     began_earlier(store, 2 * QUANTUM_S)
     store.complete(first, 1, {})
-    insert(owner="a")
-    other = insert(owner="b")
+    insert(owner="a", estimates=long)
+    other = insert(owner="b", estimates=long)
     assert claimed(store, "large") == other
     # The small pool served neither: there, the rank decides.
-    insert(owner="b")
+    insert(owner="b", estimates=long)
     job = claim(store, "small")
     assert job is not None
     assert job.owner == "a"
+
+
+def test_one_long_job_served_counts_little_against_short_ones(store: JobStore, insert: Callable[..., str]) -> None:
+    """Of ten times their seconds; ten of them count whole."""
+    for first_s, count, expected in ((100.0, 1, "a"), (10.0, 10, "b")):
+        for job_id in [insert(owner="a", estimates={"large": 10.0}) for _ in range(count)]:
+            assert claimed(store, "large") == job_id
+            began_earlier(store, first_s)
+            store.complete(job_id, 1, {})
+        waiting = {"a": insert(owner="a", estimates={"large": 10.0}), "b": insert(owner="b", estimates={"large": 10.0})}
+        assert claimed(store, "large") == waiting.pop(expected)
+        store.cancel(waiting.popitem()[1])
 
 
 def test_everybody_s_turn_comes_in_a_crowded_queue(
