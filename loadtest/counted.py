@@ -43,11 +43,8 @@ def child(cards: Sequence[Cards], speed: float) -> Iterator[ChildService]:
     with tempfile.TemporaryDirectory(prefix="i2v-loadtest-") as folder:
         environment = {"I2V_POOLS": json.dumps(rows), "I2V_EMULATION_SPEED": str(speed)}
         started = ChildService(Path(folder), **environment)
-        try:
-            started.start(sys.executable, "-m", "loadtest.counted")
+        with started.running(sys.executable, "-m", "loadtest.counted"):
             yield started
-        finally:
-            started.stop()
 
 
 def scaled(cards: Cards, speed: float) -> dict[str, float]:
