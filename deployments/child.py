@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -20,6 +26,7 @@ STOP_LIMIT_S = 60.0
 LEFT_S = 10.0
 """How long its processes may outlive the command that started them."""
 ROOT = Path(__file__).parents[1]
+ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ChildService:
@@ -42,6 +49,20 @@ class ChildService:
         self.environment = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | own | environment
         self._console = folder / "console.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def running(self, *command: str) -> Iterator[None]:
+        """Started, as by `start`, and stopped at the end of the block, which SIGINT and SIGTERM end too.
+
+        They end this process as well, with one line; but not before all that it has started so is stopped.
+        """
+        with _ended_by_signals():
+            try:
+                self.start(*command)
+                yield
+            finally:
+                with _signals(signal.SIG_IGN):
+                    self.stop()
 
     def start(self, *command: str) -> None:
         """Start `i2v serve`, or `command`, and wait until it can take work.
@@ -116,6 +137,39 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """The outermost block counts: within another there is nothing to do, and in other threads than the first."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is _end:
+        yield
+        return
+    with _signals(_end):
+        yield
+
+
+@contextmanager
+def _signals(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in ENDS}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    for one in ENDS:
+        signal.signal(one, signal.SIG_IGN)
+    # Of tasks that are broken off by this there is nothing to be told.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    print(f"{signal.Signals(number).name}: stopping", file=sys.stderr, flush=True)
+    # Not an exception of our own: these alone pass through event loops.
+    raise SystemExit(128 + number)
 
 
 def _title(process: psutil.Process) -> str:

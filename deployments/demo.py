@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,17 @@ def demo(as_json: AsJson = False) -> None:
     with tempfile.TemporaryDirectory(prefix="i2v-demo-") as folder:
         server = ChildService(Path(folder))
         try:
-            with err.status("starting the service"):
-                server.start()
-            started = time.perf_counter()
-            err.print(f"[green]service ready[/] after {started - began:.1f} s at {server.url}")
-            with Client(server.url) as client:
-                name = time.strftime("demo_%Y%m%d_%H%M%S.mp4")
-                video = generate_at(client, PICTURE, {"prompt": PROMPT, "seed": 1}, Path("outputs") / name)
-            finished = time.perf_counter()
+            with ExitStack() as until_the_end:
+                with err.status("starting the service"):
+                    until_the_end.enter_context(server.running())
+                started = time.perf_counter()
+                err.print(f"[green]service ready[/] after {started - began:.1f} s at {server.url}")
+                with Client(server.url) as client:
+                    name = time.strftime("demo_%Y%m%d_%H%M%S.mp4")
+                    video = generate_at(client, PICTURE, {"prompt": PROMPT, "seed": 1}, Path("outputs") / name)
+                finished = time.perf_counter()
         except ApiError as error:
             raise fail(str(error), code=error.code, param=error.param, as_json=as_json) from None
-        finally:
-            server.stop()
     stages = {"start": started - began, "request": finished - started, "stop": time.perf_counter() - finished}
     if as_json:
         out.print_json(json.dumps({"path": video["path"], "stages_s": stages, "video": video}))

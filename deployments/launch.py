@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 APPLICATION, PAGE_APPLICATION = "i2v", "ui"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
+# Ray writes two lines for each request, which take a tenth of a status read's time; the metrics say more.
+LOGGING = {"enable_access_log": False}
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
 # Serve's defaults take half a minute to notice a dead proxy, obey clients' headers, and report usage to its makers.
 ENVIRONMENT = {
@@ -127,8 +129,10 @@ class Service:
             page = {"name": PAGE_APPLICATION, "route_prefix": PAGE, "import_path": "deployments.ui:build"}
             applications.append(page | {"args": self._args})
         listen = {"host": self._settings.host, "port": self._settings.port}
-        document = ServeDeploySchema.model_validate({"http_options": listen, "applications": applications})
-        serve_start(http_options=listen).deploy_apps(document)
+        document = {"http_options": listen, "logging_config": LOGGING, "applications": applications}
+        serve_start(http_options=listen, global_logging_config=LOGGING).deploy_apps(
+            ServeDeploySchema.model_validate(document)
+        )
 
     def _wait_until_ready(self) -> bool:
         from ray import serve

@@ -49,14 +49,11 @@ def main() -> None:
     service = ChildService(
         folder, I2V_MODEL="emulated", I2V_EMULATION_SPEED="20", I2V_POOLS=json.dumps(pools), I2V_LEASE_S="5"
     )
-    service.start()
-    history = History(f"sqlite:///{folder}/data/jobs.sqlite3")
-    try:
+    with service.running():
+        history = History(f"sqlite:///{folder}/data/jobs.sqlite3")
         campaign = Campaign(service, write_sheet(folder / "in", args.rows), folder / "clips")
         campaign.run(args.rows, args.kills, args.restarts)
         broken = campaign.verdict(args.rows, history)
-    finally:
-        service.stop()
     for sentence in broken:
         print(f"BROKEN: {sentence}")
     sys.exit(bool(broken))

@@ -70,12 +70,10 @@ def main() -> None:
         I2V_LEASE_S="5",
         I2V_MAX_ATTEMPTS=str(MAX_ATTEMPTS),
     )
-    service.start()
-    history = History(f"sqlite:///{folder}/data/jobs.sqlite3")
-    try:
+    with service.running():
+        history = History(f"sqlite:///{folder}/data/jobs.sqlite3")
         campaign = Campaign(service, history, Events(folder / "events.jsonl"), args)
         campaign.run()
-    finally:
         service.kill_everything()
     sys.exit(report(campaign.events.path, campaign.sent(), history, service.outputs, MAX_ATTEMPTS))
 

@@ -44,11 +44,8 @@ def child(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[Chil
             "RAY_metrics_report_interval_ms": "1000",  # Ray's own is ten seconds
         }
         started = ChildService(Path(folder), **environment | settings)
-        try:
-            started.start()
+        with started.running():
             yield started
-        finally:
-            started.stop()
 
 
 def by_pool(text: str, metric: str) -> dict[str, float]:

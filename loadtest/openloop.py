@@ -85,11 +85,12 @@ class Player:
             self.progress.over = True
             if tasks:
                 await asyncio.wait(tasks, timeout=0.0 if enough.is_set() else self._patience_s)
+        finally:
+            ticker.cancel()
+            # After Ctrl-C, too: what is unfinished is taken back while there is a connection to do it by.
             for task in list(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            ticker.cancel()
         told(self.progress)
 
     def _now(self) -> float:

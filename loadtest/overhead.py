@@ -161,11 +161,8 @@ class _Reading:
 def _bare() -> Iterator[ChildService]:
     with tempfile.TemporaryDirectory(prefix="i2v-bare-") as folder:
         started = ChildService(Path(folder))
-        try:
-            started.start(sys.executable, "-m", "loadtest.bare")
+        with started.running(sys.executable, "-m", "loadtest.bare"):
             yield started
-        finally:
-            started.stop()
 
 
 def _submits(figures: Figures, service: ChildService, target: Target, seconds: float, folder: Path) -> Figures:

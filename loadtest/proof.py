@@ -1,6 +1,6 @@
 """Resolution-aware scheduling beside Serve's defaults: the same arrivals, the same cards, on virtual time.
 
-    python -m loadtest proof [--out FOLDER]
+    python -m loadtest proof [--scenario NAME] [--load 1.5] [--out FOLDER]
 
 Serve's side is as good as routes by hand make it: each request goes to the smallest cards that can hold it, first come,
 first served there, and every pool is scaled on its ongoing requests by the defaults that Serve documents. Ours is the
@@ -70,16 +70,21 @@ class Comparison:
         return self.short_gain >= SHORT_GAIN and self.long_loss <= LONG_LOSS and self.more_hours <= 1.0
 
 
-def compare(name: str, seed: int = 0) -> Comparison:
-    scenario, cards = SCENARIOS[name], FLEETS[name]
+def compare(name: str, seed: int = 0, load: float = 1.0) -> Comparison:
+    """With `load` times as many requests as the table of scenarios says."""
+    scenario, cards = SCENARIOS[name].busier(load), FLEETS[name]
+    requests = list(scenario.draw(seed))
+    by_serve, by_us = (play(requests, cards, policy) for policy in (serves(cards), ours()))
+    return compared(scenario, by_serve, by_us)
+
+
+def compared(scenario: Scenario, serves: Simulated, ours: Simulated) -> Comparison:
     work = {stream.kind: tflop(shape_of(stream.fields), I2VGEN_XL.cost) for stream in scenario.streams}
     # Of two kinds of the same work the interactive one is compared: batch jobs are there to wait.
     batch = {stream.kind: stream.priority == "batch" for stream in scenario.streams}
     short, *_, long = sorted(work, key=lambda kind: (work[kind], not batch[kind]))
-    requests = list(scenario.draw(seed))
     sides = []
-    for policy in (serves(cards), ours()):
-        simulated = play(requests, cards, policy)
+    for simulated in (serves, ours):
         found = figures(simulated.outcomes)
         hours = sum(simulated.up_s.values()) / HOUR
         sides.append(Side(found[short].latency_p95, found[long].latency_p95, hours, simulated))

@@ -58,6 +58,11 @@ class Scenario:
     def seconds(self) -> float:
         return max(stream.rates[-1][0] for stream in self.streams)
 
+    def busier(self, load: float) -> Scenario:
+        """The same with `load` times as many requests."""
+        streams = (replace(one, rates=[(at, load * rate) for at, rate in one.rates]) for one in self.streams)
+        return replace(self, streams=tuple(streams))
+
     def draw(self, seed: int = 0) -> Iterator[Request]:
         """Its requests in order; the same seed gives the same ones."""
         streams = [_requests(stream, random.Random(f"{self.name} {n} {seed}")) for n, stream in enumerate(self.streams)]

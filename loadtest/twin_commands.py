@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from deployments.demo import PICTURE
 from loadtest import options, twin_report
 from loadtest import plan as planning
 from loadtest import proof as proving
+from loadtest import proof_on_cards as racing
+from loadtest.load_commands import shown
 from loadtest.options import Out, Prices, ScenarioName, Seed, Slo, TraceFile, console, progress, source
 from loadtest.twin import START_S, figures, ours, play
 
@@ -79,25 +81,38 @@ def simulate(
     progress.print(f"plot: {out / 'simulation.png'}")
 
 
-def proof(seed: Seed = 0, out: Out = Path("proof")) -> None:
-    """Resolution-aware scheduling beside Serve's defaults, on virtual time; a plot for each scenario."""
+def proof(
+    scenario: Annotated[list[str] | None, typer.Option(help="Of the table; all that have pools by default.")] = None,
+    load: Annotated[float, typer.Option(min=0.01, help="How many times as many requests.")] = 1.0,
+    real: Annotated[
+        bool, typer.Option("--real", help="On emulated cards by the clock, in place of virtual time.")
+    ] = False,
+    times: Annotated[float | None, typer.Option(min=1, help="With --real: how many times as fast.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="With --real: of arrivals, by the clock.")] = None,
+    seed: Seed = 0,
+    out: Out = Path("proof"),
+) -> None:
+    """Resolution-aware scheduling beside Serve's defaults; a table, and a plot for each scenario."""
     out.mkdir(parents=True, exist_ok=True)
-    columns = ("scenario", "cards", "short", "serve p95 s", "ours p95 s", "times", "long", "serve p95 s", "ours p95 s")
-    table = Table(*columns, "times", "card hours", "kept")
-    compared = []
-    for name, cards in proving.FLEETS.items():
-        found = proving.compare(name, seed)
-        compared.append(found)
-        theirs, mine = found.serves, found.ours
-        table.add_row(
-            name,
-            ", ".join(map(str, cards)),
-            *(found.short, f"{theirs.short_p95_s:.0f}", f"{mine.short_p95_s:.0f}", f"{found.short_gain:.1f}"),
-            *(found.long, f"{theirs.long_p95_s:.0f}", f"{mine.long_p95_s:.0f}", f"{found.long_loss:.2f}"),
-            f"{theirs.hours:.1f} -> {mine.hours:.1f}",
-            "yes" if found.kept else "NO",
-        )
-        sides = {"Serve's defaults": theirs.simulated, "ours": mine.simulated}
+    fleets = {name: one.cards for name, one in racing.WINDOWS.items()} if real else proving.FLEETS
+    compared = {}
+    for name in scenario or fleets:
+        if name not in fleets:
+            raise typer.BadParameter(f"{name!r} given; allowed: {', '.join(fleets)}.", param_hint="scenario")
+        if real:
+            window = racing.WINDOWS[name]
+            window = replace(window, load=load, times=times or window.times, minutes=minutes or window.minutes)
+            progress.print(f"{name}: Serve's defaults, then ours, {window.times:g} times as fast")
+            with shown() as told:
+                found = racing.compare(name, window, seed, PICTURE, out / name, told)
+        else:
+            found = proving.compare(name, seed, load)
+        compared[name] = found
+        for side, one in (("Serve's defaults", found.serves), ("ours", found.ours)):
+            lost = sum(bool(outcome.refused) for outcome in one.simulated.outcomes)
+            if lost:
+                progress.print(f"{name}, {side}: {lost} of {len(one.simulated.outcomes)} requests came to nothing")
+        sides = {"Serve's defaults": found.serves.simulated, "ours": found.ours.simulated}
         twin_report.draw(sides, f"{name}: {found.scenario.title}", out / f"{name}.png")
-    console.print(table)
+    console.print(twin_report.proof_table({name: (fleets[name], found) for name, found in compared.items()}))
     progress.print(f"plots: {out}")

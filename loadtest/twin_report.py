@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from loadtest.arrivals import HOUR
+from loadtest.proof import Comparison
 from loadtest.twin import Cards, Figures
 from serving.scheduling.simulator import Sample, Simulated
 
@@ -36,6 +37,22 @@ def cards_table(cards: Iterable[Cards], simulated: Simulated, prices: Mapping[st
         dollars = f"{up_s / HOUR * prices[one.card]:.2f}"
         table.add_row(
             one.card, f"{one.least}-{one.most}", str(most), f"{up_s / HOUR:.1f}", share, f"{full:.0%}", dollars
+        )
+    return table
+
+
+def proof_table(found: Mapping[str, tuple[Sequence[Cards], Comparison]]) -> Table:
+    columns = ("scenario", "cards", "short", "serve p95 s", "ours p95 s", "times", "long", "serve p95 s", "ours p95 s")
+    table = Table(*columns, "times", "card hours", "kept")
+    for name, (cards, one) in found.items():
+        theirs, mine = one.serves, one.ours
+        table.add_row(
+            name,
+            ", ".join(map(str, cards)),
+            *(one.short, f"{theirs.short_p95_s:.0f}", f"{mine.short_p95_s:.0f}", f"{one.short_gain:.1f}"),
+            *(one.long, f"{theirs.long_p95_s:.0f}", f"{mine.long_p95_s:.0f}", f"{one.long_loss:.2f}"),
+            f"{theirs.hours:.2f} -> {mine.hours:.2f}",
+            "yes" if one.kept else "NO",
         )
     return table
 

@@ -1,10 +1,10 @@
 """The digital twin against the real service: the same arrivals, cards and settings, on virtual time and on the clock.
 
 The service is real in all but its cards, which are emulated and `speed` times as fast. What the twin does not count is
-measured before, on a service of its own with the same cards (`probe`): how long cards take to start, all of them at
-once, how long a request takes to a card that is idle, what an emulated card takes for each second that it is to take,
-and what passes between two jobs of a card. A wait ends where the card begins, by the service's log. Which of two idle
-cards asks first is an accident, so the twin's figure is the median over several seeds.
+measured before, on a service of its own with the same cards (`probe`): how long a card takes to start, alone and while
+others start, how long a request takes to a card that is idle, what an emulated card takes for each second that it is
+to take, and what passes between two jobs of a card. A wait ends where the card begins, by the service's log. Which of
+two idle cards asks first is an accident, so the twin's figure is the median over several seeds.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Overheads:
     gap_s: float
     """Between two jobs of a card."""
     start_s: float
-    """From the wish for a card until it works."""
+    """From the wish for a card until it works, where no other starts."""
+    start_beside_s: float
+    """Of each other that starts at the same time: how much longer it takes then."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def predict(
 ) -> Mapping[str, Sequence[float]]:
     """Waits by kind, and of all under ""; without keys, all owners are one to the service."""
     same = [Request(request.at, request.kind, "", request.fields) for request in requests]
-    rules = Rules(seed=seed, sample_every_s=5.0, gap_s=overheads.gap_s)
+    rules = Rules(seed=seed, sample_every_s=5.0, gap_s=overheads.gap_s, start_beside_s=overheads.start_beside_s)
     profile = I2VGEN_XL.faster(speed / overheads.slowness)
     simulated = play(same, case.cards, ours(TARGET_WAIT_S, HOLD_S), rules, profile, overheads.start_s)
     return _waits([(one.arrival.kind, one.wait_s + overheads.intake_s) for one in simulated.outcomes])
@@ -187,36 +189,46 @@ def _compared(
 
 
 def probe(case: Case, speed: float, picture: Path, folder: Path) -> Overheads:
-    """On the case's largest pool: all its cards from zero, then requests to idle cards, then more than they can do."""
+    """On the case's largest pool: one card from zero, then all others, then requests to idle cards, then more than they
+    can do."""
     pool = max(case.pools, key=lambda one: one.most)
     logs = (folder / "probe" / "logs").resolve()
-    wake = [Request(0.0, "wake", "", STANDARD)] * pool.most
-    single = [Request(n * APART_S, "single", "", PREVIEW) for n in range(SINGLES)]
-    many = [Request(0.0, "many", "", fields) for fields in (PREVIEW, PREVIEW, STANDARD) for _ in range(pool.most)]
+    stages = (
+        [Request(0.0, "alone", "", STANDARD)],
+        [Request(0.0, "beside", "", STANDARD)] * pool.most,
+        [Request(n * APART_S, "single", "", PREVIEW) for n in range(SINGLES)],
+        [Request(0.0, "many", "", fields) for fields in (PREVIEW, PREVIEW, STANDARD) for _ in range(pool.most)],
+    )
     runs = []
     with service([Pool(pool.card, pool.most, 0)], speed, I2V_LOG_DIR=str(logs), **_settings(KEPT_S)) as url:
-        for requests in (wake, single, many):
+        for requests in stages:
             name = requests[0].kind
             runs.append(record(folder / "probe" / name, Target(url, picture), requests, {"scenario": name}))
     tflops = CARDS[pool.card].tflops
+    many = stages[-1]
     expected_s = sum(seconds(shape_of(one.fields), I2VGEN_XL.faster(speed).cost, tflops) for one in many)
     return probed(*runs, _clips(logs), expected_s)
 
 
-def probed(wake: Recorded, single: Recorded, many: Recorded, clips: Sequence[Clip], expected_s: float) -> Overheads:
+def probed(
+    alone: Recorded, beside: Recorded, single: Recorded, many: Recorded, clips: Sequence[Clip], expected_s: float
+) -> Overheads:
     """What the probe's requests say; those of `many` were to take `expected_s` card seconds, all together."""
-    woken, alone = begun(wake, clips).rows, begun(single, clips).rows
-    intake_s = statistics.median(_begun_s(row) for row in alone)
+    intake_s = statistics.median(_begun_s(row) for row in begun(single, clips).rows)
     ids = {row.id for row in many.rows}
     busy = [clip for clip in clips if clip.job in ids]
-    # Of each card, the first job; the cards started side by side.
+    # Of each card, the first job: those of `beside` started at the same time.
     first = {clip.card: clip.job for clip in sorted(clips, key=lambda clip: clip.began, reverse=True)}
-    begins = [_begun_s(row) for row in woken if row.id in first.values()]
+    one_s = statistics.fmean(_begun_s(row) for row in begun(alone, clips).rows)
+    others = [_begun_s(row) for row in begun(beside, clips).rows if row.id in first.values()]
+    each_other_s = (statistics.fmean(others) - one_s) / (len(others) - 1) if len(others) > 1 else 0.0
     return Overheads(
         intake_s,
         slowness=sum(clip.seconds for clip in busy) / expected_s,
         gap_s=statistics.median(gaps_s(busy)),
-        start_s=max(0.0, statistics.fmean(begins) - intake_s),
+        # The simulation, too, takes a moment before it wishes for a card.
+        start_s=max(0.0, one_s - intake_s - Rules().decide_every_s),
+        start_beside_s=max(0.0, each_other_s),
     )
 
 

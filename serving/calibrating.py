@@ -112,7 +112,7 @@ def calibrate_here(settings: Settings, model: str, on_trial: OnTrial) -> Report:
         pipeline = Pipeline.load(weights, device="cuda" if cuda else "cpu")
         trials = measure(pipeline, on_trial)
         calibration, known = fit(pipeline, trials), card_class(pipeline)
-        store.calibrate(weights.profile.name, known.name, engine(), calibration)
+        store.calibrations.replace(weights.profile.name, known.name, engine(), calibration)
     finally:
         store.close()
     verdicts = tuple(judge(trial, calibration, weights.profile) for trial in trials if trial.judges)

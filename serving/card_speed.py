@@ -29,7 +29,7 @@ class CardSpeed:
         """Count one more clip. An estimate is worth no job: whatever goes wrong is logged, and nothing is raised."""
         model, cost = self._profile.name, self._profile.cost
         try:
-            self._store.learn(
+            self._store.calibrations.learn(
                 model, self._card.name, self._engine, self._seed, lambda known: learn(known, observation, cost)
             )
         except StorageUnavailable as error:

@@ -49,7 +49,7 @@ class Placeable:
         """Measured speeds by model and card class, read every few seconds: a clip changes them by little."""
         read_at, speeds = self._speeds
         if time.monotonic() - read_at > SPEEDS_KEPT_S:
-            speeds = {(row.model, row.card): row.calibration.speed for row in self._store.calibrations()}
+            speeds = {(row.model, row.card): row.calibration.speed for row in self._store.calibrations.every()}
             self._speeds = time.monotonic(), speeds
         return speeds
 

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from serving.errors import I2VError
-from serving.jobs.expiry import EndedJob
+from serving.jobs.expiry import EndedJob, EndedPage
 from serving.jobs.job import JobStatus, accepted_at
 from serving.jobs.store import JobStore
 from serving.logs import SUFFIX
@@ -28,8 +28,10 @@ UNUSED_S = 86_400.0
 """Age from which what no job refers to, and an unfinished write, are removed, seconds."""
 ROUND_S = 3_600.0
 """Least time between two looks at the same stored thing, seconds."""
+ROWS = 200
+"""Read at a time: the C library keeps what they take, for each thread that ever made a pass."""
 # A pass does at most this much: some seconds of work on S3, a fraction of one in a directory.
-ROWS, REMOVALS, PICTURES_SEEN, WRITES_SEEN, CLIPS_SEEN, LOGS_SEEN = 2_000, 100, 200, 2_000, 2_000, 2_000
+PAGES, REMOVALS, PICTURES_SEEN, WRITES_SEEN, CLIPS_SEEN, LOGS_SEEN = 10, 100, 200, 2_000, 2_000, 2_000
 
 
 class Fate(StrEnum):
@@ -93,9 +95,17 @@ class Reaper:
                 logger.warning("retention: %s", error.message)
 
     def _reap_jobs(self, now: float) -> None:
-        page = self._store.ended(self._after, ROWS)
+        left = REMOVALS
+        for _ in range(PAGES):
+            page = self._store.expiry.page(self._after, ROWS)
+            left -= self._reap_page(page, left, now)
+            if left == 0 or page.after == 0:
+                break
+
+    def _reap_page(self, page: EndedPage, most: int, now: float) -> int:
+        """How many jobs it removed something of; after fewer than `most` the page is done with."""
         fates = [(job, fate(job, self._policy, now)) for job in page.jobs]
-        due = [(job, what) for job, what in fates if what is not Fate.KEEP][:REMOVALS]
+        due = [(job, what) for job, what in fates if what is not Fate.KEEP][:most]
         cleared: dict[Fate, list[int]] = {Fate.EXPIRE: [], Fate.FORGET: []}
         try:
             for job, what in due:
@@ -104,32 +114,33 @@ class Reaper:
                 for key in job.files:
                     self._outputs.delete(key)
                 cleared[what].append(job.seq)
-            if len(due) < REMOVALS:
+            if len(due) < most:
                 self._after = page.after
         finally:
             # Rows last: a crash in between leaves a job whose files are removed again, not files without a job.
             if any(cleared.values()):
-                self._store.drop_files(cleared[Fate.EXPIRE])
-                self._store.forget(cleared[Fate.FORGET])
+                self._store.expiry.drop_files(cleared[Fate.EXPIRE])
+                self._store.expiry.forget(cleared[Fate.FORGET])
                 counts = [len(seqs) for seqs in cleared.values()]
                 logger.info("retention: %d videos expired, %d records removed", *counts)
+        return len(due)
 
     def _reap_pictures(self, now: float) -> None:
         old = _old(self._stored_pictures.take(PICTURES_SEEN, now), now)
-        used = self._store.pictures_in_use(old)
+        used = self._store.expiry.pictures_in_use(old)
         self._remove("pictures", self._pictures, [key for key in old if key not in used], now)
 
     def _reap_clips(self, now: float) -> None:
         """Of attempts that died between their files and their completion."""
         jobs = {key: job for key in _old(self._stored_clips.take(CLIPS_SEEN, now), now) if (job := job_of_output(key))}
-        files = self._store.files_of_ended(set(jobs.values()))
+        files = self._store.expiry.files_of_ended(set(jobs.values()))
         unused = [key for key, job in jobs.items() if job in files and key not in files[job]]
         self._remove("unused clips", self._outputs, unused, now)
 
     def _reap_logs(self, now: float) -> None:
         old = _old(self._stored_logs.take(LOGS_SEEN, now), now)
         jobs = {key: job for key in old if accepted_at(job := key.removesuffix(SUFFIX)) is not None}
-        known = self._store.known(set(jobs.values()))
+        known = self._store.expiry.known(set(jobs.values()))
         self._remove("logs", self._logs, [key for key, job in jobs.items() if job not in known], now)
 
     def _remove(self, what: str, storage: Storage, keys: list[str], now: float) -> None:

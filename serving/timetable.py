@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from serving.jobs.job import Job, JobStatus
@@ -29,6 +30,8 @@ KEPT_S, MOST_KEPT_S = 2.0, 30.0
 """How long a look is good for, at least and at most."""
 LOOKING_SHARE = 0.02
 """Part of the time that may go into looks; after a long one the next waits for longer."""
+LONG = 500
+"""Of a look that found more jobs waiting than this, nobody waits for the next: who asks is told by the old one."""
 MOST_JOBS = 10_000
 """Where more wait, nobody is told when theirs would be done."""
 
@@ -57,6 +60,8 @@ class Timetable:
         self._placeable = placeable
         self._profiles = {pool.profile.name: pool.profile for pool in pools}
         self._looking = threading.Lock()
+        # Always the same one: what a look at a long line takes, the C library keeps for each thread that ever took it.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="timetable")
         self._look = Look(at=0.0, good_until=0.0)
 
     async def ends_in_s(self, job: Job) -> float | None:
@@ -67,7 +72,10 @@ class Timetable:
         if job.status.ended:
             return None
         if time.monotonic() >= self._look.good_until and not self._looking.locked():
-            await asyncio.to_thread(self._look_again)
+            if len(self._look.ends_in_s) > LONG:
+                self._thread.submit(self._look_again)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._look_again)
         look = self._look
         if job.status is JobStatus.IN_PROGRESS:
             return self._left_s(job, look)

@@ -35,6 +35,7 @@ from serving.storage import DirectoryStorage, S3Storage, Storage
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+USE_THE_SERVICE = ("tests/integration/test_main_job.py", "tests/browser/", "tests/clients/test_clients.py")
 BUCKET = "clips"
 REQUEST = VideoRequest(
     model="i2vgen-xl",
@@ -53,6 +54,28 @@ REQUEST = VideoRequest(
     priority="interactive",
     metadata={},
 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` modules are kept whole, and those that use the one service go to the same process."""
+    if config.option.dist != "loadfile":
+        return None
+    # Not at the top: pytest-xdist itself imports it when there is something to distribute.
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneService(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "service" if nodeid.startswith(USE_THE_SERVICE) else super()._split_scope(nodeid)
+
+    return OneService(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in ("integration", "stores"):
+            item.add_marker(folder)
 
 
 @pytest.fixture
@@ -213,7 +236,7 @@ def storage(storage_at: str | Path) -> Storage:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildService]:
-    """A whole service with its page: one for all tests of the page and of clients."""
+    """A whole service with its page: one for all tests that leave it whole."""
     running = ChildService(tmp_path_factory.mktemp("service"), I2V_PAGE="1")
     running.start()
     while httpx.get(f"{running.url}/ui/", timeout=60).status_code == 503:

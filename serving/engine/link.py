@@ -7,6 +7,7 @@ that Ray's own traffic needs. Knows nothing of tensors, models or Ray.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import socket
 import struct
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge, wait
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 SILENCE_S = 5.0
 """Longest pause in the middle of a message, and longest wait for a connection."""
 POLL_S = 0.1
+_LENGTH = struct.Struct("!Q")
+"""Goes before each message: its bytes."""
+LONGEST = 2**32
+"""Bytes of a message: one of another release may say anything."""
 _Exchange = Callable[[Connection, bytes], None]
 
 
@@ -50,22 +55,27 @@ class Link:
         # The kernel's own limits: Python's make a socket non-blocking, which a Connection does not understand.
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connected.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(SILENCE_S), 0))
-        self._connection = Connection(connected.detach())
+        self._socket = connected
         try:
-            for challenge in challenges:
-                challenge(self._connection, key)
+            with Connection(os.dup(connected.fileno())) as connection:
+                for challenge in challenges:
+                    challenge(connection, key)
         # A stranger's words are also the library's AssertionError or ValueError.
         except (OSError, EOFError, AuthenticationError, AssertionError, ValueError) as error:
             self.close()
             raise LinkLost(f"it does not know the key: {error!r}") from error
 
-    def send(self, message: bytes) -> None:
+    def send(self, message: bytes | bytearray | memoryview) -> None:
+        head = _LENGTH.pack(len(message))
         try:
-            self._connection.send_bytes(message)
+            # In one go: what is small goes out whole even to one that is just leaving.
+            sent = self._socket.sendmsg([head, message]) - len(head)
+            if sent < len(message):
+                self._socket.sendall(memoryview(message)[sent:])
         except OSError as error:
             raise LinkLost(f"nothing can be sent: {error!r}") from error
 
-    def receive(self, within_s: float, should_stop: Callable[[], bool]) -> bytes:
+    def receive(self, within_s: float, should_stop: Callable[[], bool]) -> bytearray:
         """The next message, which has to begin within so many seconds.
 
         Raises:
@@ -73,17 +83,31 @@ class Link:
         """
         deadline = time.monotonic() + within_s
         try:
-            while not self._connection.poll(POLL_S):
+            while not wait([self._socket], POLL_S):
                 if should_stop():
                     raise Cancelled
                 if time.monotonic() >= deadline:
                     raise LinkLost(f"silent for {within_s:.0f} s")
-            return self._connection.recv_bytes()
+            (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size))
+            if length > LONGEST:
+                raise LinkLost(f"it announced {length} bytes")
+            return self._bytes(length)
         except (OSError, EOFError) as error:
             raise LinkLost(f"nothing can be received: {error!r}") from error
 
+    def _bytes(self, count: int) -> bytearray:
+        """The next so many. A Connection's reads each make room for all that is left: milliseconds a megabyte."""
+        message = bytearray(count)
+        room = memoryview(message)
+        while room:
+            read = self._socket.recv_into(room)
+            if not read:
+                raise EOFError("closed")
+            room = room[read:]
+        return message
+
     def close(self) -> None:
-        self._connection.close()
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from serving.engine import card
 from serving.engine.conditioning import Conditioning
 from serving.engine.contract import ShouldStop, Source
 from serving.engine.link import Link, LinkLost, Meeting, connect
+from serving.engine.parcel import Parcel
 from serving.engine.replay import Replay
 from serving.engine.sampler import Predict
 from serving.engine.unet import Prepared
@@ -68,17 +68,21 @@ class Partner:
         prepared = replay.unet.prepare(conditioning)
         mine, other = prepared.half(0), prepared.half(1)
         self._send(json.dumps(asdict(self._source)).encode())
-        self._send(_packed(other))
-        first = True
+        outward: Parcel | None = None
+        homeward = Parcel(conditioning.noise)
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor, step: Step = EXACT) -> torch.Tensor:
-            nonlocal first
-            was, first = first, False
-            self._send(_saved(latents=latents, timestep=timestep))
+            nonlocal outward
+            first = outward is None
+            if outward is None:
+                outward = Parcel(timestep, latents)
+                self._send(_opening(other, timestep, latents))
+            else:
+                self._send(outward.pack(timestep, latents))
             began = time.perf_counter()
-            own = replay(latents, timestep, mine, first=was)
+            own = replay(latents, timestep, mine, first=first)
             card.synchronize(own.device)
-            answer = self._answer(own, max(LATE_S, time.perf_counter() - began), should_stop)
+            answer = self._answer(homeward, max(LATE_S, time.perf_counter() - began), should_stop)
             if answer is None:
                 own = own.clone()  # it lasts until the next call
                 answer = replay(latents, timestep, other, first=False)
@@ -86,23 +90,21 @@ class Partner:
 
         return predict
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: bytes | memoryview) -> None:
         if self._link is not None:
             try:
                 self._link.send(message)
             except LinkLost as error:
                 self._lose(error)
 
-    def _answer(self, own: torch.Tensor, within_s: float, should_stop: ShouldStop) -> torch.Tensor | None:
+    def _answer(self, homeward: Parcel, within_s: float, should_stop: ShouldStop) -> torch.Tensor | None:
         """The other card's prediction; None where it is lost."""
         if self._link is None:
             return None
         try:
-            answer = _loaded(self._link.receive(within_s, should_stop), own.device)["prediction"]
-            if (answer.shape, answer.dtype) != (own.shape, own.dtype):
-                raise LinkLost(f"it predicted {answer.dtype} of {tuple(answer.shape)}")
+            (answer,) = homeward.unpack(self._link.receive(within_s, should_stop))
         # Of another release, in the middle of an update, it may say anything.
-        except (LinkLost, SafetensorError, KeyError) as error:
+        except (LinkLost, ValueError) as error:
             self._lose(error)
             return None
         self.steps += 1
@@ -154,34 +156,30 @@ def assist(
         return 0
     if json.loads(theirs) != asdict(source):
         raise LinkLost(f"the leader computes with {theirs!r}, this card with {source}")
-    prepared = None
+    if (opening := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+        return 0
+    prepared, timestep, latents = _opened(bytes(opening), device)
+    outward, homeward = Parcel(timestep, latents), Parcel(latents)
     halves = 0
-    while (message := link.receive(BEGINNING_S, should_stop)) != GOODBYE:
-        tensors = _loaded(message, device)
-        if prepared is None:
-            prepared = _unpacked(tensors)
-            continue
-        prediction = replay(tensors["latents"], tensors["timestep"], prepared, first=halves == 0)
-        link.send(_saved(prediction=prediction))
+    while True:
+        prediction = replay(latents, timestep, prepared, first=halves == 0)
+        link.send(homeward.pack(prediction))
         halves += 1
         on_half(halves)
-    return halves
+        if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+            return halves
+        timestep, latents = outward.unpack(message)
 
 
-def _packed(prepared: Prepared) -> bytes:
-    contexts = {f"context.{number}": context for number, context in enumerate(prepared.contexts)}
-    return _saved(picture=prepared.picture, fps=prepared.fps, **contexts)
-
-
-def _unpacked(tensors: dict[str, torch.Tensor]) -> Prepared:
-    contexts = tuple(tensors[f"context.{number}"] for number in range(len(tensors) - 2))
-    return Prepared(tensors["picture"], tensors["fps"], contexts)
-
-
-def _saved(**tensors: torch.Tensor) -> bytes:
+def _opening(prepared: Prepared, timestep: torch.Tensor, latents: torch.Tensor) -> bytes:
+    """All that the steps have in common, and what the first one begins with."""
+    tensors = {f"context.{number}": context for number, context in enumerate(prepared.contexts)}
+    tensors |= {"picture": prepared.picture, "fps": prepared.fps, "timestep": timestep, "latents": latents}
     message: bytes = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
     return message
 
 
-def _loaded(message: bytes, device: torch.device) -> dict[str, torch.Tensor]:
-    return {name: tensor.to(device) for name, tensor in load(message).items()}
+def _opened(message: bytes, device: torch.device) -> tuple[Prepared, torch.Tensor, torch.Tensor]:
+    tensors = {name: tensor.to(device) for name, tensor in load(message).items()}
+    contexts = tuple(tensors[f"context.{number}"] for number in range(len(tensors) - 4))
+    return Prepared(tensors["picture"], tensors["fps"], contexts), tensors["timestep"], tensors["latents"]

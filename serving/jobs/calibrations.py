@@ -1,6 +1,6 @@
 """How fast each class of cards runs each model: one row each, which every card of the class refines.
 
-Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray or video.
+Knows nothing of HTTP, Ray or video.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, and_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.jobs.clock import StoreClock
+from serving.jobs.database import Database
 from serving.jobs.tables import calibrations
 from serving.scheduling.calibration import Calibration, from_record, to_record
 
@@ -31,13 +32,36 @@ class CalibrationRow:
     updated_at: float
 
 
-def every(connection: Connection) -> tuple[CalibrationRow, ...]:
-    """All rows, by model and card."""
-    rows = connection.execute(select(calibrations).order_by(calibrations.c.model, calibrations.c.card))
-    return tuple(_row(row) for row in rows.mappings())
+class Calibrations:
+    """What is known of the cards in one database; every method may block for some seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def every(self) -> tuple[CalibrationRow, ...]:
+        """What is known of each model's speed on each class of cards, by model and card."""
+        wanted = select(calibrations).order_by(calibrations.c.model, calibrations.c.card)
+        return self._database.read(lambda c: tuple(map(_row, c.execute(wanted).mappings())))
+
+    def learn(
+        self, model: str, card: str, engine: str, seed: Calibration, change: Callable[[Calibration], Calibration]
+    ) -> None:
+        """Change what is known of `model` on cards of the class `card`, in one transaction that may run again.
+
+        Cards that do so at once wait for each other.
+
+        Args:
+            engine: versions of what runs there, for people.
+            seed: what is known where there is no row yet.
+        """
+        self._database.write(lambda c: _learn(c, self._database.clock, model, card, engine, seed, change))
+
+    def replace(self, model: str, card: str, engine: str, calibration: Calibration) -> None:
+        """Put what was measured on purpose in the place of all that was known."""
+        self._database.write(lambda c: _replace(c, self._database.clock, model, card, engine, calibration))
 
 
-def learn(
+def _learn(
     connection: Connection,
     clock: StoreClock,
     model: str,
@@ -46,7 +70,6 @@ def learn(
     seed: Calibration,
     change: Callable[[Calibration], Calibration],
 ) -> None:
-    """Change the row, which is `seed` where there is none; cards that do so at once wait for each other."""
     mine = and_(calibrations.c.model == model, calibrations.c.card == card)
     values = {"engine": engine, "updated_at": _now(connection, clock)}
     new = {"model": model, "card": card, "record": to_record(seed), **values}
@@ -56,10 +79,9 @@ def learn(
     connection.execute(update(calibrations).where(mine).values(values))
 
 
-def replace(
+def _replace(
     connection: Connection, clock: StoreClock, model: str, card: str, engine: str, calibration: Calibration
 ) -> None:
-    """Begin the row anew, with what was measured on purpose."""
     now = _now(connection, clock)
     values = {"record": to_record(calibration), "engine": engine, "calibrated_at": now, "updated_at": now}
     statement = _insert(connection).values(model=model, card=card, **values)

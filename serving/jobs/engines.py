@@ -139,6 +139,8 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_timeout=timeout_s,
+        # Every connection keeps two MiB of pages: better the few that are needed than all in turn.
+        pool_use_lifo=True,
     )
 
     @event.listens_for(engine, "connect")

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bind
 from serving.errors import VideoNotFound
 from serving.jobs import line
 from serving.jobs.job import Job, JobStatus, accepted_at
+from serving.jobs.places import Places
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import job_of, jobs, visible
 
@@ -22,10 +23,10 @@ def get(connection: Connection, job_id: str) -> Job:
     return job_of(_row(connection, job_id))
 
 
-def follow(connection: Connection, job_id: str) -> tuple[Job, int | None]:
+def follow(connection: Connection, places: Places, job_id: str) -> tuple[Job, int | None]:
     row = _row(connection, job_id)
     job = job_of(row)
-    return job, _position(connection, row) if job.status is JobStatus.QUEUED else None
+    return job, _position(connection, places, row) if job.status is JobStatus.QUEUED else None
 
 
 def _row(connection: Connection, job_id: str) -> RowMapping:
@@ -71,14 +72,17 @@ def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnEle
     return jobs.c.created_at < moment if newest_first else jobs.c.created_at > moment
 
 
-def queue_position(connection: Connection, job_id: str) -> int | None:
+def queue_position(connection: Connection, places: Places, job_id: str) -> int | None:
     place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
     mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).mappings().first()
-    return None if mine is None else _position(connection, mine)
+    return None if mine is None else _position(connection, places, mine)
 
 
-def _position(connection: Connection, mine: RowMapping) -> int:
+def _position(connection: Connection, places: Places, mine: RowMapping) -> int:
     """Of a waiting job, by its model, queue, rank and seq."""
+    before = places.before(connection, mine)
+    if before is not None:
+        return 1 + before
     queue = queue_of(mine["queue"])
     rivals = [name for name in line.waiting_queues(connection, mine["model"]) if queue_of(name).rivals(queue)]
     values = {"model": mine["model"], "rivals": rivals, "rank": mine["rank"], "seq": mine["seq"]}

@@ -5,10 +5,12 @@ Takes no lock. Knows nothing of HTTP, Ray or video.
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from serving.jobs import line, usage
 from serving.jobs.backlog import left_s
@@ -73,12 +75,19 @@ def situation(
     """None where more than `most` jobs wait."""
     now = float(connection.execute(select(clock.wall())).scalar_one())
     queued = and_(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
-    rows = connection.execute(select(*_COLUMNS).where(queued).limit(most + 1)).all()
+    # As text: most of them are the same few, and to parse them all would take longer than to read them.
+    texts = [cast(column, Text) if column.name == "estimates" else column for column in _COLUMNS]
+    rows = connection.execute(select(*texts).where(queued).limit(most + 1)).all()
     if len(rows) > most:
         return None
+    parsed = functools.cache(json.loads)
+    waiting = (
+        _of_one(job_id, queue, owner, place, estimate_s, parsed(estimates), deadline)
+        for job_id, queue, owner, place, estimate_s, estimates, deadline in rows
+    )
     return Situation(
         now=now,
-        waiting=(*(_of_one(*row) for row in rows), *_abandoned(connection, clock, model)),
+        waiting=(*waiting, *_abandoned(connection, clock, model)),
         left_s=left_s(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )

@@ -9,7 +9,7 @@ Every method raises StorageUnavailable when the database stays locked, full or o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -17,9 +17,7 @@ from sqlalchemy import select
 from serving.jobs import (
     admission,
     backlog,
-    calibrations,
     claims,
-    expiry,
     fence,
     listing,
     outlook,
@@ -30,21 +28,21 @@ from serving.jobs import (
 )
 from serving.jobs.admission import Bounds
 from serving.jobs.backlog import Backlog
-from serving.jobs.calibrations import CalibrationRow
+from serving.jobs.calibrations import Calibrations
 from serving.jobs.database import Database
 from serving.jobs.engines import open_database
-from serving.jobs.expiry import EndedPage
+from serving.jobs.expiry import Expiry
 from serving.jobs.job import Failure, Held, Job, NewJob, Stage
 from serving.jobs.keys import KeyStore
 from serving.jobs.line import Turns
 from serving.jobs.outbox import Outbox
 from serving.jobs.outlook import Outlook, Situation
+from serving.jobs.places import Places
 from serving.jobs.standing import Standing
 from serving.jobs.submissions import SubmissionStore
 from serving.jobs.tables import jobs
 from serving.jobs.worker import Worker
 from serving.parameters import Priority
-from serving.scheduling.calibration import Calibration
 
 MAX_ATTEMPTS = 3
 
@@ -73,9 +71,12 @@ class JobStore:
         self._max_attempts = max_attempts
         self._clock = database.clock
         self._turns = Turns()
+        self._places = Places()
         self.keys = KeyStore(database)
         self.submissions = SubmissionStore(database)
         self.outbox = Outbox(database)
+        self.expiry = Expiry(database)
+        self.calibrations = Calibrations(database)
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -152,11 +153,11 @@ class JobStore:
         Raises:
             VideoNotFound: there is no such job.
         """
-        return self._database.read(lambda c: listing.follow(c, job_id))
+        return self._database.read(lambda c: listing.follow(c, self._places, job_id))
 
     async def look_up(self, job_id: str) -> tuple[Job, int | None]:
         """`follow` for an event loop, which never waits for a lock."""
-        return await self._database.look(lambda c: listing.follow(c, job_id))
+        return await self._database.look(lambda c: listing.follow(c, self._places, job_id))
 
     def list(
         self, after: str | None = None, limit: int = 20, newest_first: bool = True, owner: str | None = None
@@ -180,9 +181,10 @@ class JobStore:
         """1 and the number of waiting jobs before this one; None for one that does not wait.
 
         By rank alone, among the jobs that share a pool with it: as if all owners were served alike, no card were
-        kept for the jobs only it can hold, and no job came after this moment.
+        kept for the jobs only it can hold, and no job came after this moment. In a long line (`places.LONG`) those
+        before it are counted as of a second ago.
         """
-        return self._database.read(lambda c: listing.queue_position(c, job_id))
+        return self._database.read(lambda c: listing.queue_position(c, self._places, job_id))
 
     def standings(self, ids: Collection[str]) -> dict[str, Standing]:
         """Where these jobs stand, by id; those that there are. One look, however many they are."""
@@ -318,53 +320,6 @@ class JobStore:
         failure = Failure(attempt, reason_code, reason) if charge else None
         most = self._max_attempts
         return self._database.write(lambda c: claims.release(c, self._clock, job_id, attempt, failure, most))
-
-    # What retention does.
-
-    def ended(self, after: int, limit: int) -> EndedPage:
-        """The jobs that have ended among the next `limit` rows; begin with `after` 0, go on with the page's."""
-        return self._database.read(lambda c: expiry.page(c, after, limit))
-
-    def drop_files(self, seqs: Collection[int]) -> None:
-        """Note that the files of these completed jobs have been removed."""
-        self._database.write(lambda c: expiry.drop_files(c, seqs))
-
-    def forget(self, seqs: Collection[int]) -> None:
-        """Remove the rows of these jobs; of those that have ended."""
-        self._database.write(lambda c: expiry.forget(c, seqs))
-
-    def pictures_in_use(self, keys: Collection[str]) -> frozenset[str]:
-        """Which of these pictures any job refers to."""
-        return self._database.read(lambda c: expiry.pictures_in_use(c, keys))
-
-    def known(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of these jobs there are, deleted ones that are still worked on included."""
-        return self._database.read(lambda c: expiry.known(c, ids))
-
-    def files_of_ended(self, ids: Collection[str]) -> dict[str, frozenset[str]]:
-        """The storage keys that each of these jobs refers to; of those that have ended, and for good."""
-        return self._database.read(lambda c: expiry.files_of_ended(c, ids))
-
-    # How fast the cards are.
-
-    def calibrations(self) -> tuple[CalibrationRow, ...]:
-        """What is known of each model's speed on each class of cards, by model and card."""
-        return self._database.read(calibrations.every)
-
-    def learn(
-        self, model: str, card: str, engine: str, seed: Calibration, change: Callable[[Calibration], Calibration]
-    ) -> None:
-        """Change what is known of `model` on cards of the class `card`, in one transaction that may run again.
-
-        Args:
-            engine: versions of what runs there, for people.
-            seed: what is known where there is no row yet.
-        """
-        self._database.write(lambda c: calibrations.learn(c, self._clock, model, card, engine, seed, change))
-
-    def calibrate(self, model: str, card: str, engine: str, calibration: Calibration) -> None:
-        """Put what was measured on purpose in the place of all that was known."""
-        self._database.write(lambda c: calibrations.replace(c, self._clock, model, card, engine, calibration))
 
     # Who is there.
 

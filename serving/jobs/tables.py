@@ -114,6 +114,8 @@ usage = Table(
     Column("timed", Boolean, primary_key=True),
     Column("gpu_s", Float(53), nullable=False),
     Column("at", Float(53), nullable=False),
+    # How many attempts that was; they fade as their seconds do.
+    Column("jobs", Float(53), nullable=False),
 )
 
 # How fast the cards of a class run a model.

@@ -27,21 +27,24 @@ CHARGED = (jobs.c.pool, jobs.c.owner, jobs.c.priority, _TIMED, jobs.c.started_at
 
 def recent(connection: Connection, pool: str, now: float) -> Usage:
     """What `pool` served until `now`, epoch seconds; jobs in progress count with their whole estimates."""
-    entries: list[tuple[str, str, bool, float]] = []
-    finished = select(usage.c.owner, usage.c.priority, usage.c.timed, usage.c.gpu_s, usage.c.at)
-    for owner, priority, timed, gpu_s, at in connection.execute(finished.where(usage.c.pool == pool)):
-        entries.append((owner, priority, timed, faded(gpu_s, now - at)))
+    entries: list[tuple[str, str, bool, float, float]] = []
+    finished = select(usage.c.owner, usage.c.priority, usage.c.timed, usage.c.gpu_s, usage.c.jobs, usage.c.at)
+    for owner, priority, timed, gpu_s, count, at in connection.execute(finished.where(usage.c.pool == pool)):
+        entries.append((owner, priority, timed, faded(gpu_s, now - at), faded(count, now - at)))
     columns = (jobs.c.owner, jobs.c.priority, _TIMED, jobs.c.estimates, jobs.c.estimate_s)
     running = select(*columns).where(jobs.c.status == JobStatus.IN_PROGRESS, jobs.c.pool == pool)
     for owner, priority, timed, estimates, estimate_s in connection.execute(running):
-        entries.append((owner, priority, timed, estimates.get(pool, estimate_s)))
+        entries.append((owner, priority, timed, estimates.get(pool, estimate_s), 1.0))
     by_owner: dict[str, float] = {}
-    for owner, _, _, gpu_s in entries:
+    counts: dict[str, float] = {}
+    for owner, _, _, gpu_s, count in entries:
         by_owner[owner] = by_owner.get(owner, 0.0) + gpu_s
+        counts[owner] = counts.get(owner, 0.0) + count
     return Usage(
         by_owner=by_owner,
-        batch_s=sum(gpu_s for _, priority, _, gpu_s in entries if priority == "batch"),
-        deadline_s=sum(gpu_s for _, _, timed, gpu_s in entries if timed),
+        batch_s=sum(gpu_s for _, priority, _, gpu_s, _ in entries if priority == "batch"),
+        deadline_s=sum(gpu_s for _, _, timed, gpu_s, _ in entries if timed),
+        jobs=counts,
     )
 
 
@@ -55,12 +58,14 @@ def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
         return
     now = float(connection.execute(select(clock.wall())).scalar_one())
     mine = and_(*(usage.c[name] == getattr(job, name) for name in _KEY))
-    new = {name: getattr(job, name) for name in _KEY} | {"gpu_s": 0.0, "at": now}
+    new = {name: getattr(job, name) for name in _KEY} | {"gpu_s": 0.0, "jobs": 0.0, "at": now}
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(usage).values(new).on_conflict_do_nothing())
-    before = connection.execute(select(usage.c.gpu_s, usage.c.at).where(mine).with_for_update()).one()
+    columns = (usage.c.gpu_s, usage.c.jobs, usage.c.at)
+    before = connection.execute(select(*columns).where(mine).with_for_update()).one()
     took_s = max(0.0, now - job.started_at)
     gpu_s = faded(before.gpu_s, now - before.at) + took_s
-    connection.execute(update(usage).where(mine).values(gpu_s=gpu_s, at=now))
+    count = faded(before.jobs, now - before.at) + 1.0
+    connection.execute(update(usage).where(mine).values(gpu_s=gpu_s, jobs=count, at=now))
     spending.charge(connection, job.owner, took_s, now)
     connection.execute(delete(usage).where(usage.c.at < now - _FORGOTTEN_S))

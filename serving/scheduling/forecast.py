@@ -16,7 +16,7 @@ from serving.scheduling.tally import Tally
 
 LOOKS = 20_000
 """Heads that one forecast looks at, some 2 microseconds each; of longer lines a card takes several jobs at once."""
-LOOKS_FOR_ALL = 5_000
+LOOKS_FOR_ALL = 1_000
 """The same of a forecast for every waiting job, which is made again and again."""
 MOST_LINES = 64
 """Lines that are told apart by owner; beyond, all owners count as one."""
@@ -112,12 +112,13 @@ def _turns(
         if chosen is None:
             heapq.heappop(free)
             continue
-        taken, seconds = heads[chosen.job_id].take(at_once, pool)
+        taken, jobs = heads[chosen.job_id].take(at_once)
+        seconds = taken.seconds_each(pool) * jobs
         if chosen.job_id == _GUEST:
             awaiting.remove(pool)
         else:
             batch, timed = taken.priority == "batch", taken.deadline is not None
-            pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed, until=at + seconds)
+            pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed, until=at + seconds, jobs=jobs)
             heapq.heapreplace(free, (at + seconds, number, pool))
         yield at, pool, taken, seconds
 
@@ -136,8 +137,8 @@ class _Line:
         each_s = first.seconds_each(pool)
         return Head(key, first.fit, first.priority, first.owner, first.rank, each_s, first.deadline)
 
-    def take(self, most: int, pool: str) -> tuple[Stretch, float]:
-        """Up to `most` jobs off the front: where they came from, and their seconds on `pool`."""
+    def take(self, most: int) -> tuple[Stretch, int]:
+        """Up to `most` jobs off the front: where they came from, and how many they are."""
         first = self._stretches[-1]
         count = min(most, self._left)
         self.jobs -= count
@@ -145,7 +146,7 @@ class _Line:
         if self._left == 0:
             self._stretches.pop()
             self._left = self._stretches[-1].jobs if self._stretches else 0
-        return first, first.seconds_each(pool) * count
+        return first, count
 
 
 def _lines(waiting: Iterable[Stretch], job: Stretch) -> list[_Line]:

@@ -8,7 +8,8 @@ the heads, `choose` decides anew for every card. What follows for waiting:
   `PATIENCE * w` seconds at most, and for `DELAY_S` more in batch;
 - while several owners wait, what one of them was served more than another, beyond `QUANTUM_S`, its jobs wait longer;
   it is forgotten by half every `HALF_LIFE_S`, so no owner waits for ever. A short job of an owner who was served much
-  may still pass a long one that can wait: that is what keeps short jobs short among many owners;
+  may still pass a long one that can wait: that is what keeps short jobs short among many owners. For the same reason
+  a long job counts little against its owner's short ones, which puts their share at twice another's at most;
 - batch jobs past their rank stand in one line with interactive ones until they have had `BATCH_SHARE` of a pool,
   and deadlines overtake until theirs have had `DEADLINE_SHARE` of it: none of the three starves the others;
 - a card that could hold a waiting job is never left idle.
@@ -58,10 +59,17 @@ class Usage:
     batch_s: float = 0.0
     deadline_s: float = 0.0
     """Of jobs with a deadline, batch or not."""
+    jobs: Mapping[str, float] = field(default_factory=dict)
+    """By owner, how many jobs that was, as `faded`; of an owner who is not named, any number of short ones."""
 
     @property
     def total_s(self) -> float:
         return sum(self.by_owner.values())
+
+    def beside_s(self, owner: str, estimate_s: float) -> float:
+        """What the owner was served, as it counts against a job of `estimate_s`: each job for that long at most."""
+        whole_s = self.by_owner.get(owner, 0.0)
+        return min(whole_s, self.jobs[owner] * estimate_s) if owner in self.jobs else whole_s
 
 
 def rank(accepted: float, estimate_s: float, priority: str, deadline: float | None = None) -> float:
@@ -106,7 +114,7 @@ def choose(heads: Iterable[Head], pool: str, now: float, usage: Usage | None = N
 def _order(
     head: Head, now: float, usage: Usage, least_s: float, late: set[tuple[frozenset[str], str]]
 ) -> tuple[bool, float, bool, float, float, str]:
-    ahead_s = usage.by_owner.get(head.owner, 0.0) - least_s
+    ahead_s = usage.beside_s(head.owner, head.estimate_s) - least_s
     close = _is_close(head, now) and _within(usage.deadline_s, DEADLINE_SHARE, usage)
     due = now >= head.rank and _within(usage.batch_s, BATCH_SHARE, usage)
     second_class = head.priority == "batch" and not (close or due)

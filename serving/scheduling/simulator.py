@@ -53,6 +53,9 @@ class Rules:
     decide_every_s: float = 0.5
     gap_s: float = 0.03
     """Between two jobs of a card."""
+    start_beside_s: float = 0.0
+    """How much longer a card takes to start for each other that is starting then: those of one machine share its
+    processors."""
     most_waiting: int | None = 10_000
     most_waiting_s: float | None = None
     """Bounds of the line: jobs, GPU seconds; beyond, a request is refused."""
@@ -241,13 +244,17 @@ class _Run:
     def _decide(self, now: float) -> None:
         self._deciding = False
         wanted = self._policy.sizes(now, [cards.state(now) for cards in self._cards.values()])
+        more = {}
         for name, cards in self._cards.items():
             cards.account(now)
             cards.wanted = wanted[name]
-            for _ in range(wanted[name] - cards.up):
-                cards.starting += 1
-                self._push(now + cards.fleet.start_s, cards)
+            more[name] = max(0, wanted[name] - cards.up)
+            cards.starting += more[name]
             self._stop_idle(cards)
+        others = sum(cards.starting for cards in self._cards.values()) - 1
+        for name, cards in self._cards.items():
+            for _ in range(more[name]):
+                self._push(now + cards.fleet.start_s + others * self._rules.start_beside_s, cards)
         if self._policy.waiting or self._more_than_needed():
             # Time alone may change what is wanted: a delay, or what is kept for a while.
             self._decide_soon(now)

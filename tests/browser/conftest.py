@@ -23,11 +23,12 @@ LIMIT_MS = 180_000
 expect.set_options(timeout=LIMIT_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if found is None:
         missing("Chromium is not installed (apt-get install chromium), and CHROMIUM names none")
+    # Not longer than its module: until its end this thread has an event loop, and other tests can run none.
     with sync_playwright() as playwright:
         # Root may not use Chromium's own sandbox.
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])

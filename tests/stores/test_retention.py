@@ -159,7 +159,7 @@ def test_a_pass_is_bounded_and_the_next_goes_on(
     pictures: Storage,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in {"ROWS": 3, "REMOVALS": 2, "PICTURES_SEEN": 2}.items():
+    for name, value in {"ROWS": 2, "PAGES": 2, "REMOVALS": 3, "PICTURES_SEEN": 2}.items():
         monkeypatch.setattr(retention, name, value)
     jobs = [complete() for _ in range(5)]
     for number in range(5):
@@ -168,7 +168,22 @@ def test_a_pass_is_bounded_and_the_next_goes_on(
     for minute in range(4):
         reaper.run(time.time() + 2 * DAY_S + 60 * minute)
         gone.append((sum(left(job, outputs) == 0 for job in jobs), 5 - len(list(pictures.entries("pictures")))))
-    assert gone == [(2, 2), (4, 4), (5, 5), (5, 5)]
+    assert gone == [(3, 2), (5, 4), (5, 5), (5, 5)]
+
+
+def test_a_pass_that_removes_nothing_is_bounded_too(
+    reaper: Reaper, complete: Callable[..., Job], outputs: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ROWS": 2, "PAGES": 2}.items():
+        monkeypatch.setattr(retention, name, value)
+    for _ in range(4):
+        complete(None)
+    fifth = complete()
+    found = []
+    for minute in range(2):
+        reaper.run(time.time() + 2 * DAY_S + 60 * minute)
+        found.append(left(fifth, outputs))
+    assert found == [2, 0]
 
 
 def test_a_crash_between_files_and_record_is_made_good(
@@ -180,7 +195,7 @@ def test_a_crash_between_files_and_record_is_made_good(
 ) -> None:
     job = complete()
     with monkeypatch.context() as broken:
-        broken.setattr(sqlite_store, "drop_files", _crash)
+        broken.setattr(sqlite_store.expiry, "drop_files", _crash)
         with pytest.raises(KeyboardInterrupt):
             reaper.run(time.time() + DAY_S)
     assert left(job, outputs) == 0

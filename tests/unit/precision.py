@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import labelled_crops
@@ -46,6 +47,7 @@ def measure(warns: Callable[[Any], bool], deserving: Iterable[Any], others: Iter
     return Measured(sum(said), len(said), sum(silent), len(silent))
 
 
+@cache
 def pictures(later: bool) -> dict[str, Measured]:
     """By the warning's code."""
     drawn = labelled_pictures
@@ -78,7 +80,8 @@ def codes_of(prompt: str) -> set[str]:
     return {caution.code for caution in lint_prompt(prompt, estimate)}
 
 
-def crops(later: bool, *, centred: bool = False) -> list[float]:
+@cache
+def crops(later: bool, *, centred: bool = False) -> tuple[float, ...]:
     """The share of each case's subject that a square crop keeps."""
     shares = []
     for _, image, box in labelled_crops.later_cases() if later else labelled_crops.cases():
@@ -86,7 +89,7 @@ def crops(later: bool, *, centred: bool = False) -> list[float]:
         left, top, right, bottom = Picture(image, None).window((512, 512), centre)
         window = (left * image.width, top * image.height, right * image.width, bottom * image.height)
         shares.append(labelled_crops.kept(box, window))
-    return shares
+    return tuple(shares)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ CLIP = Observation(Shape(512, 512, 16, 50, True), {"condition": 0.2, "denoise": 
 def test_a_clip_is_counted_for_the_card_s_class(sqlite_url: str) -> None:
     store = open_store(sqlite_url)
     CardSpeed(store, I2VGEN_XL, CARDS["a100-40gb"]).learn(CLIP)
-    (row,) = store.calibrations()
+    (row,) = store.calibrations.every()
     store.close()
     assert (row.model, row.card) == ("i2vgen-xl", "a100-40gb")
     assert "torch" in row.engine
@@ -40,7 +40,7 @@ def test_a_store_out_of_reach_is_only_logged(
     with caplog.at_level(logging.WARNING):
         CardSpeed(store, I2VGEN_XL, CARDS["h100"]).learn(CLIP)
     blocker.close()
-    assert store.calibrations() == ()
+    assert store.calibrations.every() == ()
     store.close()
     assert [record.levelname for record in caplog.records if record.name == "serving.card_speed"] == ["WARNING"]
 
@@ -50,7 +50,7 @@ def test_a_row_that_cannot_be_read_is_only_logged(sqlite_url: str, caplog: pytes
     speed = CardSpeed(store, I2VGEN_XL, CARDS["h100"])
     speed.learn(CLIP)
     speed.learn(Observation(CLIP.shape, {"denoise": "long"}))  # type: ignore[dict-item]
-    (row,) = store.calibrations()
+    (row,) = store.calibrations.every()
     store.close()
     assert row.calibration.observations == 1
     assert [record.levelname for record in caplog.records if record.name == "serving.card_speed"] == ["ERROR"]

@@ -155,7 +155,7 @@ def test_a_window_of_a_scenario_faster() -> None:
 def test_the_twin_is_held_against_what_was_measured() -> None:
     """One card, a preview every tenth of what it takes: waits grow evenly, and both say so."""
     case = Case("one", (Pool("rtx4090", 1, 1),))
-    overheads = Overheads(intake_s=0.1, slowness=1.0, gap_s=0.03, start_s=0.0)
+    overheads = Overheads(intake_s=0.1, slowness=1.0, gap_s=0.03, start_s=0.0, start_beside_s=0.0)
     asked = [Request(0.1 * n, "preview", "", PREVIEW) for n in range(40)]
     waits = predict(case, asked, 10.0, overheads, seed=0)[""]
     # The first finds the card idle, the next waits for one clip.
@@ -185,10 +185,11 @@ def test_a_wait_ends_where_the_card_begins_and_not_at_the_claim() -> None:
 
 
 def test_what_the_probe_says() -> None:
-    """Two cards start in 5 and 7 s; an idle one begins half a second after its request; gaps are of a quarter."""
-    begins = {"wake": [(1, 5.5), (2, 7.5), (1, 7.75)], "single": [(1, 20.5), (2, 20.5)]}
-    begins["many"] = [(1, 30.5), (2, 31.5), (1, 32.75), (2, 33.75)]
-    due = {"wake": 0.0, "single": 20.0, "many": 30.0}
+    """A card starts in 5 s, half a second of which the simulation takes too; three at once in 9, 11 and 13; an idle
+    card begins half a second after its request; gaps are of a quarter."""
+    begins = {"alone": [(1, 6.0)], "beside": [(1, 10.5), (2, 20.0), (3, 22.0), (4, 24.0), (2, 22.25)]}
+    begins |= {"single": [(1, 40.5), (2, 40.5)], "many": [(1, 50.5), (2, 51.5), (1, 52.75), (2, 53.75)]}
+    due = {"alone": 0.0, "beside": 10.0, "single": 40.0, "many": 50.0}
     clips, runs = [], {}
     for name, cards in begins.items():
         rows = [done(n, due[name], id=new_job_id(1.9e9 + due[name] + 0.2)) for n in range(len(cards))]
@@ -196,9 +197,10 @@ def test_what_the_probe_says() -> None:
             Clip(card, 1.9e9 + at, 1.9e9 + at + 2.0, {}, row.id) for row, (card, at) in zip(rows, cards, strict=True)
         ]
         runs[name] = Recorded({}, rows)
-    found = probed(runs["wake"], runs["single"], runs["many"], clips, expected_s=6.4)
-    values = (found.intake_s, found.slowness, found.gap_s, found.start_s)
-    assert values == pytest.approx((0.5, 1.25, 0.25, 6.0), abs=1e-4)
+    found = probed(*runs.values(), clips, expected_s=6.4)
+    assert (found.intake_s, found.slowness, found.gap_s) == pytest.approx((0.5, 1.25, 0.25), abs=1e-4)
+    # Each of the three had two others beside it, and took 12 s where one alone takes 6.
+    assert (found.start_s, found.start_beside_s) == pytest.approx((5.0, 3.0), abs=1e-4)
 
 
 def test_fifteen_percent_is_of_what_was_measured() -> None:

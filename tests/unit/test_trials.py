@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from serving import trials
 from serving.cli import app
 from serving.jobs.store import open_store
 from serving.parameters import VideoParameters
@@ -69,7 +70,7 @@ def test_a_card_is_measured_and_the_store_knows_it(tiny: str) -> None:
         assert row["error"] == pytest.approx(row["predicted_s"] / row["measured_s"] - 1, abs=0.05)
         assert row["measured_gib"] is None
     store = open_store(load_settings().database)
-    (known,) = store.calibrations()
+    (known,) = store.calibrations.every()
     store.close()
     fitted = sum(not judges for _, judges in shapes(profile_for(tiny)))
     assert (known.model, known.card, known.calibration.observations) == ("tiny", "cpu", fitted)
@@ -77,7 +78,8 @@ def test_a_card_is_measured_and_the_store_knows_it(tiny: str) -> None:
     assert list(known.calibration.speed.denoise) == answer["speed"]["denoise"]
 
 
-def test_it_says_in_words_what_it_found(tiny: str) -> None:
+def test_it_says_in_words_what_it_found(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "PASSES", 1)
     result = runner.invoke(app, ["calibrate", "--model", tiny], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
     assert "64x64, 5 frames" in result.stdout

@@ -89,7 +89,7 @@ def learn_many(
     """Count the clip `count` times."""
     with closing(open_store(url)) as store:
         for _ in range(count):
-            store.learn(model, card, "engine", seed, lambda known: learn(known, clip, cost))
+            store.calibrations.learn(model, card, "engine", seed, lambda known: learn(known, clip, cost))
 
 
 def _job(request: VideoRequest) -> NewJob:

@@ -36,12 +36,12 @@ def fail(store: JobStore, new: NewJob) -> Job:
 
 
 def test_pages_show_what_has_ended(store: JobStore, new_job: Make) -> None:
-    assert store.ended(0, 10) == ((), 0)
+    assert store.expiry.page(0, 10) == ((), 0)
     done, failed = complete(store, new_job(), expires_at=7.5), fail(store, new_job())
     store.insert(new_job())
     claim(store)
     store.insert(new_job())
-    page = store.ended(0, 10)
+    page = store.expiry.page(0, 10)
     assert page.after == 0
     first, second = page.jobs
     assert (first.status, first.expires_at, first.completed_at) == (JobStatus.COMPLETED, 7.5, done.completed_at)
@@ -57,7 +57,7 @@ def test_a_page_is_bounded_by_the_rows_it_looks_at(store: JobStore, new_job: Mak
     store.insert(new_job())
     seen, after, pages = 0, 0, 0
     while pages == 0 or after != 0:
-        page = store.ended(after, 2)
+        page = store.expiry.page(after, 2)
         seen, after, pages = seen + len(page.jobs), page.after, pages + 1
         assert len(page.jobs) <= 2
     assert (seen, pages) == (3, 3)
@@ -65,12 +65,12 @@ def test_a_page_is_bounded_by_the_rows_it_looks_at(store: JobStore, new_job: Mak
 
 def test_dropped_files_leave_the_rest_of_the_result(store: JobStore, new_job: Make) -> None:
     job, other = complete(store, new_job(), expires_at=7.5), complete(store, new_job())
-    (ended, _), _ = store.ended(0, 10)
-    store.drop_files([ended.seq])
+    (ended, _), _ = store.expiry.page(0, 10)
+    store.expiry.drop_files([ended.seq])
     now = store.get(job.id)
     assert now.result == {"recipe": {"seed": 1}, "files": {}}
     assert (now.status, now.expires_at) == (JobStatus.COMPLETED, 7.5)
-    assert store.ended(0, 10).jobs[0].files == ()
+    assert store.expiry.page(0, 10).jobs[0].files == ()
     assert store.get(other.id) == other
 
 
@@ -79,10 +79,10 @@ def test_only_what_has_ended_is_forgotten(store: JobStore, new_job: Make) -> Non
     going = store.insert(new_job())
     claim(store)
     waiting = store.insert(new_job())
-    store.forget(range(1_000_000, 1_000_010))
-    seqs = [job.seq for job in store.ended(0, 10).jobs]
-    store.drop_files([*seqs, seqs[-1] + 1, seqs[-1] + 2])
-    store.forget([*seqs, seqs[-1] + 1, seqs[-1] + 2])
+    store.expiry.forget(range(1_000_000, 1_000_010))
+    seqs = [job.seq for job in store.expiry.page(0, 10).jobs]
+    store.expiry.drop_files([*seqs, seqs[-1] + 1, seqs[-1] + 2])
+    store.expiry.forget([*seqs, seqs[-1] + 1, seqs[-1] + 2])
     for job in ended:
         with pytest.raises(VideoNotFound):
             store.get(job.id)
@@ -95,5 +95,5 @@ def test_pictures_in_use(store: JobStore, new_job: Make) -> None:
     store.insert(new_job(picture_key="pictures/1.png"))
     store.insert(new_job(picture_key="pictures/1.png"))
     asked = [f"pictures/{number}.png" for number in range(4)]
-    assert store.pictures_in_use(asked) == {"pictures/1.png", "pictures/2.png"}
-    assert store.pictures_in_use([]) == frozenset()
+    assert store.expiry.pictures_in_use(asked) == {"pictures/1.png", "pictures/2.png"}
+    assert store.expiry.pictures_in_use([]) == frozenset()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from serving.jobs import line
+from serving.jobs import line, places
 from serving.jobs.backlog import Load, WaitingGroup
 from serving.jobs.job import Job, NewJob
 from serving.jobs.line import Turns
+from serving.jobs.places import Places
 from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.store import JobStore
 from serving.jobs.tables import jobs, usage, workers
@@ -71,8 +72,8 @@ def test_a_claim_says_which_pool_has_the_job(store: JobStore, insert: Callable[.
 
 def test_shorter_first_inside_a_group(store: JobStore, insert: Callable[..., str]) -> None:
     ids = {insert(estimates={"large": seconds}): seconds for seconds in (50.0, 20.0, 80.0, 5.0)}
-    places = {seconds: store.queue_position(job_id) for job_id, seconds in ids.items()}
-    assert places == {5.0: 1, 20.0: 2, 50.0: 3, 80.0: 4}
+    positions = {seconds: store.queue_position(job_id) for job_id, seconds in ids.items()}
+    assert positions == {5.0: 1, 20.0: 2, 50.0: 3, 80.0: 4}
     assert [ids[str(claimed(store))] for _ in ids] == [5.0, 20.0, 50.0, 80.0]
 
 
@@ -168,18 +169,31 @@ def test_finished_attempts_are_charged_to_their_owner(store: JobStore, insert: C
 
 
 def test_what_was_served_decides_after_the_job_has_ended(store: JobStore, insert: Callable[..., str]) -> None:
-    first = insert(owner="a")
+    long = {"large": 150.0, "small": 600.0}
+    first = insert(owner="a", estimates=long)
     assert claimed(store) == first
     began_earlier(store, 2 * QUANTUM_S)
     store.complete(first, 1, {})
-    insert(owner="a")
-    other = insert(owner="b")
+    insert(owner="a", estimates=long)
+    other = insert(owner="b", estimates=long)
     assert claimed(store, "large") == other
     # The small pool served neither: there, the rank decides.
-    insert(owner="b")
+    insert(owner="b", estimates=long)
     job = claim(store, "small")
     assert job is not None
     assert job.owner == "a"
+
+
+def test_one_long_job_served_counts_little_against_short_ones(store: JobStore, insert: Callable[..., str]) -> None:
+    """Of ten times their seconds; ten of them count whole."""
+    for first_s, count, expected in ((100.0, 1, "a"), (10.0, 10, "b")):
+        for job_id in [insert(owner="a", estimates={"large": 10.0}) for _ in range(count)]:
+            assert claimed(store, "large") == job_id
+            began_earlier(store, first_s)
+            store.complete(job_id, 1, {})
+        waiting = {"a": insert(owner="a", estimates={"large": 10.0}), "b": insert(owner="b", estimates={"large": 10.0})}
+        assert claimed(store, "large") == waiting.pop(expected)
+        store.cancel(waiting.popitem()[1])
 
 
 def test_everybody_s_turn_comes_in_a_crowded_queue(
@@ -230,6 +244,21 @@ def test_a_place_counts_only_those_who_share_a_pool(store: JobStore, insert: Cal
     assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
     later = insert(estimates={"small": 41.0})
     assert store.queue_position(later) == 3
+
+
+def test_a_long_line_is_walked_once_for_all_who_ask(
+    store: JobStore, insert: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "LONG", 3)
+    monkeypatch.setattr(places, "KEPT_S", 600.0)
+    ids = [insert(estimates=fit, owner=owner) for fit, owner in ((SMALL, "a"), (LARGE, "b"), (SHARED, "c"))]
+    assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
+    assert [store.follow(job_id)[1] for job_id in ids] == [2, 2, 1]
+    later = insert(estimates={"small": 41.0})
+    store.cancel(ids[2])
+    assert [store.queue_position(job_id) for job_id in (ids[0], ids[2], later)] == [2, None, 3]
+    store._places = Places()  # as after a second
+    assert [store.queue_position(job_id) for job_id in (ids[0], later)] == [1, 2]
 
 
 def test_the_backlog_by_pool_and_by_fit(store: JobStore, insert: Callable[..., str], new_job: Make) -> None:

@@ -70,7 +70,7 @@ def test_work_in_hand_and_work_abandoned(store: JobStore, insert: Callable[..., 
     store._database.write(lambda c: c.execute(update(jobs).where(jobs.c.id == lost.id).values(lease_until=0.0)))
     found = store.outlook(MODEL, POOLS, {"large": 1.0})
     assert sorted(found.left_s["small"]) == [10.0, 40.0]
-    assert found.usage["small"].by_owner == {"": 120.0}
+    assert (found.usage["small"].by_owner, found.usage["small"].jobs) == ({"": 120.0}, {"": 3.0})
     assert found.usage["large"].by_owner == {}
     (abandoned,) = found.waiting
     assert abandoned == Stretch(frozenset(SHARED), "interactive", "", abandoned.rank, 1, 10.0, SHARED, None, (lost.id,))

@@ -116,14 +116,20 @@ def test_one_that_falls_silent_in_the_middle_of_a_message(
 ) -> None:
     monkeypatch.setattr(link, "SILENCE_S", 1)
     with connect(door.meeting) as one, accepting.result() as other:
-        # A header that promises a kilobyte, and a part of it.
-        other._connection._send(b"\x00\x00\x04\x00half")  # type: ignore[attr-defined]
+        other._socket.sendall(link._LENGTH.pack(1024) + b"half")
         began = time.monotonic()
         with pytest.raises(LinkLost, match="nothing can be received"):
             one.receive(60, never)
         with pytest.raises(LinkLost, match="nothing can be sent"):
             one.send(bytes(2**23))  # more than the kernel keeps for one that does not read
         assert time.monotonic() - began < 30
+
+
+def test_one_of_another_release_is_not_waited_for(door: Door, accepting: Future[Link]) -> None:
+    with connect(door.meeting) as one, accepting.result() as other:
+        other._socket.sendall(b"\x00\x00\x01\x00" + b"{" * 256)
+        with pytest.raises(LinkLost, match="announced"):
+            one.receive(60, never)
 
 
 def test_a_meeting_does_not_tell_its_key(door: Door) -> None:

@@ -177,8 +177,7 @@ def test_a_second_card_with_other_weights_is_refused(
 ANSWERS = {
     "nothing": b"",
     "noise": b"{}" * 40,
-    "another shape": partner._saved(prediction=torch.zeros(1)),
-    "another name": partner._saved(x=torch.ones(1)),
+    "another shape": bytes(2),
 }
 
 
@@ -190,7 +189,7 @@ def test_a_second_card_that_answers_something_else_is_given_up(
 
         def answer_once() -> None:
             with door.accept(20, lambda: False) as link:
-                for _ in range(3):
+                for _ in range(2):
                     link.receive(20, lambda: False)
                 link.send(answer)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from hands import URL, Api, listening
+from hands import URL, Api, listening, wait_for
 
 from serving import timetable
 from serving.http.videos import POLL_AFTER
@@ -65,7 +66,7 @@ def test_a_submission_is_told_too_and_a_list_is_not(api: Api) -> None:
 
 @pytest.mark.usefixtures("at_every_read")
 def test_a_running_video_s_is_by_its_step_and_the_card_s_measured_speed(api: Api) -> None:
-    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    api.store.calibrations.replace("builtin", "cpu", "test", unmeasured(SPEED))
     video = api.submit(num_inference_steps=STEPS)
     job = api.claim()
     assert eta_s(api, video) == 5.0
@@ -93,7 +94,7 @@ def test_a_video_that_two_cards_share_is_done_sooner(api: Api) -> None:
 
 @pytest.mark.usefixtures("at_every_read")
 def test_of_several_parts_each_is_conditioned_denoised_and_decoded(api: Api) -> None:
-    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    api.store.calibrations.replace("builtin", "cpu", "test", unmeasured(SPEED))
     video = api.submit(num_inference_steps=STEPS, segments=3)
     job = api.claim()
     assert eta_s(api, video) == 3 * 5.0
@@ -113,7 +114,7 @@ def test_of_several_parts_each_is_conditioned_denoised_and_decoded(api: Api) -> 
 
 @pytest.mark.usefixtures("at_every_read")
 def test_events_say_the_same(api: Api) -> None:
-    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    api.store.calibrations.replace("builtin", "cpu", "test", unmeasured(SPEED))
     video, asked = api.submit(num_inference_steps=STEPS), time.monotonic()
     with listening(api) as server, httpx.stream("GET", f"{server}{URL}/{video['id']}/events", timeout=20) as stream:
         told = (json.loads(line.removeprefix("data:")) for line in stream.iter_lines() if line.startswith("data:"))
@@ -153,6 +154,20 @@ def test_all_reads_of_some_seconds_share_one_look(api: Api, monkeypatch: pytest.
     assert len(looks) == 1
 
 
+@pytest.mark.usefixtures("at_every_read")
+def test_nobody_waits_for_a_look_at_a_long_line(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timetable, "LONG", 0)
+    early = api.submit()
+    assert early["eta_s"] is not None
+    on, look = threading.Event(), api.store.situation
+    monkeypatch.setattr(api.store, "situation", lambda *args, **options: on.wait(20) and look(*args, **options))
+    late = api.submit()
+    assert late["eta_s"] is None
+    assert eta_s(api, early) is not None
+    on.set()
+    wait_for(lambda: eta_s(api, late) is not None)
+
+
 def test_a_look_that_fails_costs_no_answer(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api.store, "situation", lambda *_, **__: 1 / 0)
     assert eta_s(api, api.submit()) is None
@@ -165,7 +180,7 @@ def test_a_longer_queue_than_can_be_looked_through_has_no_eta(api: Api, monkeypa
 
 @pytest.mark.usefixtures("at_every_read")
 def test_clients_are_asked_to_poll_by_it(api: Api) -> None:
-    api.store.calibrate("builtin", "cpu", "test", unmeasured(SPEED))
+    api.store.calibrations.replace("builtin", "cpu", "test", unmeasured(SPEED))
     for _ in range(4):
         video = api.submit(num_inference_steps=STEPS)
     answer = api.http.get(f"{URL}/{video['id']}")

@@ -62,7 +62,7 @@ def test_a_measured_card_s_speed_is_the_estimate(make_api: Callable[..., Api]) -
     cost = profile_for(BUILTIN).cost
     job = api.store.get(api.submit()["id"])
     assert job.estimate_s == pytest.approx(seconds(job.request.shape, cost, CARDS["cpu"].tflops))
-    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(1.0, cost)))
+    api.store.calibrations.replace(BUILTIN, "cpu", "engine", unmeasured(speed_of(1.0, cost)))
     # What a service has read counts for some seconds; another one reads it now.
     assert api.store.get(api.submit()["id"]).estimate_s == job.estimate_s
     assert api.store.get(make_api().submit()["id"]).estimate_s == pytest.approx(seconds(job.request.shape, cost, 1.0))
@@ -145,7 +145,7 @@ def test_a_random_seed_is_reported_and_safe_in_javascript(api: Api) -> None:
 
 def test_polling_is_advised_by_what_is_left(api: Api) -> None:
     cost = profile_for(BUILTIN).cost
-    api.store.calibrate(BUILTIN, "cpu", "engine", unmeasured(speed_of(0.02, cost)))
+    api.store.calibrations.replace(BUILTIN, "cpu", "engine", unmeasured(speed_of(0.02, cost)))
     began = time.monotonic()
     first, second = (api.store.get(api.submit()["id"]) for _ in range(2))
     assert 5.0 < first.estimate_s < 150.0

@@ -55,6 +55,7 @@ usages = st.builds(
     by_owner=st.dictionaries(st.sampled_from("abc"), st.floats(0.0, 1e4)),
     batch_s=st.floats(0.0, 1e4),
     deadline_s=st.floats(0.0, 1e4),
+    jobs=st.dictionaries(st.sampled_from("abc"), st.floats(0.0, 1e3)),
 )
 
 
@@ -161,6 +162,15 @@ def test_the_owner_served_less_goes_first_beyond_a_quantum() -> None:
     beyond = Usage({"a": 100.0 + QUANTUM_S * 1.1, "b": 100.0})
     assert taken(first, second, usage=within) == "first"
     assert taken(first, second, usage=beyond) == "second"
+
+
+def test_a_long_job_counts_little_against_its_owner_s_short_ones() -> None:
+    one_long, many_short = (Usage({"a": 1000.0}, jobs={"a": count}) for count in (1.0, 250.0))
+    short = head("short", estimate_s=4.0, rank=1.0), head("other's", owner="b", estimate_s=4.0, rank=2.0)
+    assert taken(*short, usage=one_long) == "short"
+    assert taken(*short, usage=many_short) == "other's"
+    long = head("long", estimate_s=900.0, rank=1.0), head("other's", owner="b", estimate_s=900.0, rank=2.0)
+    assert taken(*long, usage=one_long) == "other's"
 
 
 def test_interactive_goes_before_batch_until_the_batch_job_is_due() -> None:
@@ -296,6 +306,33 @@ def test_owners_with_unequal_floods_get_about_half_each(one_s: float, other_s: f
         for owner in ("many", "few")
     }
     assert served["few"] / sum(served.values()) == pytest.approx(0.5, abs=0.1)
+
+
+@settings(max_examples=20)
+@given(st.floats(2.0, 10.0), st.floats(100.0, 400.0), st.floats(5.0, 60.0), st.integers(1, 3))
+def test_an_owner_of_short_and_long_jobs_gets_at_most_twice_another_s_share(
+    short_s: float, long_s: float, other_s: float, cards: int
+) -> None:
+    hours = 2 * 3600.0
+    both = [
+        Arrival(0.0, seconds, owner="both")
+        for seconds in (short_s, long_s)
+        for _ in range(int(2 * cards * hours / seconds))
+    ]
+    other = [Arrival(0.0, other_s, owner="other") for _ in range(int(2 * cards * hours / other_s))]
+    done = simulate([*both, *other], {"pool": cards}, until=hours)
+    late = [run for run in done if run.start >= 1800.0]
+    share = sum(run.job.seconds for run in late if run.job.owner == "other") / sum(run.job.seconds for run in late)
+    assert 1 / 3 - 0.05 <= share <= 0.6
+
+
+def test_an_owner_s_short_job_does_not_wait_for_its_long_one() -> None:
+    """Behind the long job that its owner has on another card, where an equal short job of another owner waits too."""
+    long = Arrival(0.0, 1000.0, owner="a")
+    other = [Arrival(at * 9.0, 10.0, owner="b") for at in range(60)]
+    short = Arrival(100.0, 10.0, owner="a")
+    done = simulate([long, *other, short], {"pool": 2})
+    assert next(run.wait for run in done if run.job is short) <= 40.0
 
 
 def test_an_owner_with_one_job_does_not_wait_for_another_s_flood() -> None:

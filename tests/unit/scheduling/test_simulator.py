@@ -50,6 +50,16 @@ def test_a_sleeping_pool_starts_and_sleeps_again() -> None:
     assert found.up_s["small"] == pytest.approx(45.0 + SECONDS["small"] + 120.0, abs=2.0)
 
 
+def test_cards_that_start_beside_others_take_longer() -> None:
+    fleets = (fleet(SMALL, 0, 2, start_s=10.0), fleet(LARGE, 0, 1, start_s=10.0))
+    together = [Arrival(0.0, LONG), Arrival(0.0, SHORT), Arrival(0.0, SHORT)]
+    found = run(together, *fleets, by=policy(wait_s=1.0), start_beside_s=3.0)
+    # Wished for half a second later; with two others each takes six seconds more.
+    assert sorted(outcome.started for outcome in found.outcomes)[:3] == pytest.approx([16.5] * 3)
+    alone = run(together[:1], *fleets, by=policy(wait_s=1.0), start_beside_s=3.0)
+    assert alone.outcomes[0].started == pytest.approx(10.5)
+
+
 def test_what_fits_nowhere_and_what_is_too_much_is_refused() -> None:
     found = run([Arrival(0.0, LONG), *[Arrival(1.0, SHORT)] * 4], fleet(SMALL, 1, 1), most_waiting=2)
     assert sorted(outcome.refused for outcome in found.outcomes) == ["", "", "", "does_not_fit", "server_overloaded"]

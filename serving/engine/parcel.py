@@ -1,0 +1,48 @@
+"""Tensors that cross between a device and a connection again and again, always of the same shapes.
+
+They go through host memory that is kept, and pinned where the device is a card: fresh pages cost more than the copies.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from serving.engine import card
+
+_ALIGNED = 8
+"""Bytes: whatever the dtype, a tensor may begin there."""
+
+
+class Parcel:
+    """Room for one set of tensors, which the next one overwrites."""
+
+    def __init__(self, *like: torch.Tensor) -> None:
+        """
+        Args:
+            like: tensors of one device, of the shapes and dtypes of all that are to come.
+        """
+        self._device = like[0].device
+        sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in like]
+        self._room = torch.zeros(sum(sizes), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        self._parts = [
+            part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+            for part, tensor in zip(torch.split(self._room, sizes), like, strict=True)
+        ]
+
+    def pack(self, *tensors: torch.Tensor) -> memoryview:
+        """The tensors as bytes, once the device has them; they last until the next call."""
+        for part, tensor in zip(self._parts, tensors, strict=True):
+            part.copy_(tensor, non_blocking=True)
+        card.synchronize(self._device)
+        return self._room.numpy().data
+
+    def unpack(self, message: bytearray) -> list[torch.Tensor]:
+        """The tensors on the device, which may still be underway; no other call before the device has them.
+
+        Raises:
+            ValueError: the message is of other tensors.
+        """
+        if len(message) != len(self._room):
+            raise ValueError(f"{len(message)} bytes, where {len(self._room)} were expected")
+        self._room.copy_(torch.frombuffer(message, dtype=torch.uint8))
+        return [part.to(self._device, non_blocking=True, copy=True) for part in self._parts]

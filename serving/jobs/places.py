@@ -1,0 +1,67 @@
+"""Places in long lines, by one walk along the line that all who ask share for a second.
+
+To count those before a job costs a walk of its own, and is left to `listing` where lines are short. Knows nothing of
+HTTP, Ray or video.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, func, select
+
+from serving.jobs.job import JobStatus
+from serving.jobs.queue import queue_of
+from serving.jobs.tables import jobs
+
+LONG = 500
+"""Jobs of a model that wait; from so many on a line is long."""
+KEPT_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One model's, as it was."""
+
+    good_until: float
+    """By the monotonic clock."""
+    places: Mapping[str, Sequence[tuple[float, int]]] | None
+    """By queue: each waiting job's (rank, seq), in order; None of a short line."""
+
+
+class Places:
+    """Of one process; may be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def before(self, connection: Connection, mine: RowMapping) -> int | None:
+        """How many stood before a waiting job, known by its model, queue, rank and seq; None where the line is short.
+
+        As of a second ago at most: who has left the line since still counts.
+        """
+        line = self._lines.get(mine["model"])
+        if line is None or time.monotonic() >= line.good_until:
+            line = self._lines[mine["model"]] = _look(connection, mine["model"])
+        if line.places is None:
+            return None
+        queue, place = queue_of(mine["queue"]), (mine["rank"], mine["seq"])
+        rivals = (places for name, places in line.places.items() if queue_of(name).rivals(queue))
+        return sum(bisect_left(places, place) for places in rivals)
+
+
+def _look(connection: Connection, model: str) -> _Line:
+    waiting = (jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
+    some = select(jobs.c.seq).where(*waiting).limit(LONG).subquery()
+    places: dict[str, list[tuple[float, int]]] | None = None
+    if connection.scalar(select(func.count()).select_from(some)) == LONG:
+        places = defaultdict(list)
+        for queue, rank, seq in connection.execute(select(jobs.c.queue, jobs.c.rank, jobs.c.seq).where(*waiting)):
+            places[queue].append((rank, seq))
+        for queue in places.values():
+            queue.sort()
+    return _Line(time.monotonic() + KEPT_S, places)
