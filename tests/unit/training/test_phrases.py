@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -12,7 +13,7 @@ from serving.training.folder import BUILTIN
 from serving.training.moves import BY_NAME, FULL, GENTLE, MOVES
 from serving.training.phrases import MOVE_PHRASES, draw
 from serving.training.text import heard
-from serving.training.unseen import prompts
+from serving.training.unseen import FIRST, SECOND, prompts
 
 TEMPLATES = {
     "a person slowly turning around wearing the dress": ("pan left", GENTLE),
@@ -30,6 +31,10 @@ TERSE = {
     "camera sliding past the phone from left to right, shallow focus": "pan right",
 }
 """Named by people and by our own templates; in none of them is the whole prompt one that was drawn."""
+
+
+LEAST_HEARD = {FIRST: 0.95, SECOND: 0.87}
+"""Of each list's prompts, the share that the shipped encoder puts to the right move."""
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +94,25 @@ def test_the_encoder_hears_what_people_say(prompt: str, encoder: CLIPTextModel, 
     assert MOVES[move].name == TERSE[prompt]
 
 
-def test_the_encoder_hears_95_of_100_prompts_that_it_never_saw(
-    encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+@pytest.mark.parametrize("file", LEAST_HEARD, ids=lambda file: file.stem)
+def test_the_encoder_hears_prompts_that_it_never_saw(
+    file: Path, encoder: CLIPTextModel, tokenizer: CLIPTokenizer
 ) -> None:
-    found = heard(encoder, tokenizer, [prompt for _, prompt in prompts()])
-    right = sum(move == wanted for (wanted, _), (move, _) in zip(prompts(), found, strict=True))
-    assert right >= 0.95 * len(prompts())
+    said = prompts(file)
+    found = heard(encoder, tokenizer, [prompt for _, prompt in said])
+    right = sum(move == wanted for (wanted, _), (move, _) in zip(said, found, strict=True))
+    assert right >= LEAST_HEARD[file] * len(said)
 
 
 def test_every_move_has_unseen_prompts_and_none_is_drawn() -> None:
-    assert Counter(move for move, _ in prompts()) == dict.fromkeys(range(len(MOVES)), 14)
+    for file, count in ((FIRST, 14), (SECOND, 16)):
+        assert Counter(move for move, _ in prompts(file)) == dict.fromkeys(range(len(MOVES)), count)
     rng = random.Random(2)
     drawn = {draw(rng).text.lower() for _ in range(20_000)}
-    both = [prompt for _, prompt in prompts() if prompt.lower() in drawn]
+    both = [prompt for file in (FIRST, SECOND) for _, prompt in prompts(file) if prompt.lower() in drawn]
     assert all(len(prompt.split()) <= 3 for prompt in both)  # "pan up" can be said in few other ways
+
+
+def test_the_two_lists_share_nothing_but_the_shortest() -> None:
+    both = {prompt.lower() for _, prompt in prompts(FIRST)} & {prompt.lower() for _, prompt in prompts(SECOND)}
+    assert all(len(prompt.split()) <= 3 for prompt in both), both
