@@ -18,9 +18,11 @@ import httpx
 import openai
 import pytest
 from harness import LIMIT_S, PICTURE, wait_for
+from PIL import Image
+from shown import shown
 
 from deployments.child import ChildService
-from serving.clip import probe, read_recipe
+from serving.clip import probe, read_frames, read_recipe
 from serving.jobs.store import open_store
 from serving.metrics import CANCELS, FAILURES, KERNELS, OUT_OF_MEMORY, PEAK_MEMORY, TABLE, WEBHOOKS
 
@@ -41,6 +43,7 @@ def test_the_unmodified_openai_client(service: ChildService, tmp_path: Path) -> 
     found = probe(clip)
     assert (found.frames, found.fps, found.codec, found.pixel_format) == (8, 8, "h264", "yuv420p")
     assert f"{found.width}x{found.height}" == video.size
+    assert_moves(clip, "pan left")
     thumbnail = client.videos.download_content(video.id, variant="thumbnail").read()
     assert thumbnail[:2] == b"\xff\xd8"
     assert video.id in [row.id for row in client.videos.list()]
@@ -93,6 +96,7 @@ def test_the_command_against_the_service(service: ChildService, tmp_path: Path) 
     answer = json.loads(done.stdout)
     assert (answer["status"], answer["path"]) == ("completed", str(clip))
     assert probe(clip).codec == "vp9"
+    assert_moves(clip, "zoom in")
     again = [sys.executable, "-m", "deployments", "reproduce", str(clip), "--json", "--server", service.url]
     same = json.loads(subprocess.run(again, capture_output=True, text=True, check=True, timeout=LIMIT_S).stdout)
     assert (same["verdict"], same["differences"]) == ("identical", [])
@@ -266,6 +270,14 @@ def test_metrics_of_every_stage(http: httpx.Client) -> None:
     wait_for(lambda: followers() == 0, LIMIT_S, followers)
     for video in reversed(long):
         http.post(f"/v1/videos/{video}/cancel")
+
+
+def assert_moves(clip: Path, move: str) -> None:
+    """The clip begins with the picture, and of all nine moves it is this one's true clip that it is nearest to."""
+    found = shown(read_frames(clip), Image.open(PICTURE))
+    assert found.move == move
+    assert found.first > 25
+    assert found.last > 20
 
 
 def records(path: Path) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from serving.engine.conditioning import condition, generator_for, read
 from serving.engine.encoders import Encoders
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import load, locate
+from serving.presets import BUILTIN_FOLDER
 from serving.request import VideoRequest
 
 MakeRequest = Callable[..., VideoRequest]
@@ -42,10 +43,12 @@ CASES = {
 
 
 def stock_pipeline(folder: Path) -> Any:
-    modules = load(locate(str(folder)), "cpu", torch.float32)
+    return usable(I2VGenXLPipeline(**vars(load(locate(str(folder)), "cpu", torch.float32))))
+
+
+def usable(pipeline: Any) -> Any:
     # transformers 5 has no `text_model` any more; set past torch's registry, where it would contain itself.
-    object.__setattr__(modules.text_encoder, "text_model", modules.text_encoder)
-    pipeline = I2VGenXLPipeline(**vars(modules))
+    object.__setattr__(pipeline.text_encoder, "text_model", pipeline.text_encoder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -166,6 +169,24 @@ def test_a_vae_of_another_factor_and_trailing_steps_equal_the_stock_pipeline(
     clip = pipeline.generate(picture, request)
     assert clip.frames.shape == (2, 40, 72, 3)
     assert_same_frames(clip.frames, stock_clip(stock_pipeline(builtin_folder), picture, request, "pil")[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 256, "height": 256, "num_inference_steps": 1, "guidance_scale": 1.0},
+        {"width": 104, "height": 72, "num_inference_steps": 4, "guidance_scale": 2.0, "num_frames": 8},
+    ],
+    ids=["256p", "guided"],
+)
+def test_the_shipped_weights_give_the_frames_of_the_stock_pipeline(
+    picture: Image.Image, make_request: MakeRequest, changes: dict[str, Any]
+) -> None:
+    """Read by diffusers itself, so that the folder too is what it says."""
+    request = make_request(prompt="slowly pan left", **changes)
+    stock = usable(I2VGenXLPipeline.from_pretrained(BUILTIN_FOLDER, torch_dtype=torch.float32))
+    clip = Pipeline.load(locate("builtin"), device="cpu").generate(picture, request)
+    assert_same_frames(clip.frames, stock_clip(stock, picture, request, "pil")[0])
 
 
 @pytest.mark.parametrize(
