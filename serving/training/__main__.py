@@ -1,9 +1,11 @@
-"""`python -m serving.training PART|make|evaluate|demo`: make the built-in model, measure it, draw its demo picture."""
+"""`python -m serving.training PART|large|make|evaluate|demo`: make the built-in model, measure it, draw its picture."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,12 @@ def main(arguments: list[str] | None = None) -> None:
     for part in PARTS:
         one = commands.add_parser(part, parents=[work], help=f"make the {part}, and what of the other parts it needs")
         one.add_argument("--into", type=Path, help="a model's folder in which it takes the place of the one before")
-    make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about 16 minutes on an H100)")
+    large = commands.add_parser("large", parents=[work], help="teach a model's UNet 512p, going on from what it knows")
+    large.add_argument("--begin", type=Path, help="the model's folder to go on from; the shipped one if left out")
+    large.add_argument("--into", type=Path, required=True, help="where the UNet goes; a copy of the other if it is new")
+    large.add_argument("--seconds", type=float, default=420.0, help="how long to train, interruptions not counted")
+    large.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs, if not in their own packages")
+    make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about 25 minutes on an H100)")
     make.add_argument("folder", type=Path)
     make.add_argument("--untrained", action="store_true", help="write seeded random weights at once instead")
     evaluate = commands.add_parser("evaluate", help="measure every move on pictures and prompts never trained on")
@@ -47,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     demo = commands.add_parser("demo", help="draw the demo picture")
     demo.add_argument("file", type=Path)
     options = parser.parse_args(arguments)
-    {"make": _make, "evaluate": _evaluate, "demo": _demo}.get(options.command, _part)(options)
+    {"large": _large, "make": _make, "evaluate": _evaluate, "demo": _demo}.get(options.command, _part)(options)
 
 
 def _part(options: argparse.Namespace) -> None:
@@ -59,14 +66,31 @@ def _part(options: argparse.Namespace) -> None:
         replace(parts, FOLDERS[options.command], options.into)
 
 
+def _large(options: argparse.Namespace) -> None:
+    from serving.training.folder import BUILTIN, read, replace
+    from serving.training.recipe import Recipe, enlarge
+
+    recipe, begin = Recipe(), options.begin or BUILTIN
+    pack = dataclasses.replace(recipe.large_pictures, photos=options.photos)
+    parts = read(begin)
+    enlarge(dataclasses.replace(recipe, large_pictures=pack, large_seconds=options.seconds), parts, options.work)
+    if not options.into.exists():
+        shutil.copytree(begin, options.into)
+    replace(parts, "unet", options.into)
+
+
 def _make(options: argparse.Namespace) -> None:
     from serving.training.architecture import build
     from serving.training.folder import write
-    from serving.training.recipe import Recipe, cook
+    from serving.training.recipe import Recipe, cook, enlarge
     from serving.training.sizing import fit_cost, profile
     from serving.training.vocabulary import learn_tokenizer
 
-    parts = build(learn_tokenizer()) if options.untrained else cook(Recipe(), options.work)
+    if options.untrained:
+        parts = build(learn_tokenizer())
+    else:
+        parts = cook(Recipe(), options.work)
+        enlarge(Recipe(), parts, options.work)
     write(parts, options.folder)
     text = profile(fit_cost(parts)).model_dump_json(indent=2)
     (options.folder / "profile.json").write_text(text + "\n")

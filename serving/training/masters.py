@@ -16,18 +16,19 @@ from serving.training.checkpoint import Checkpoint
 class Masters:
     """Float32 weights behind `module`, AdamW over them, and their moving average."""
 
-    def __init__(self, module: nn.Module, *, rate: float, average: float = 0.9995) -> None:
+    def __init__(self, module: nn.Module, *, rate: float, average: float = 0.9995, least: float = 0.02) -> None:
         self.parameters: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
         self.weights = [p.detach().float().clone() for p in self.parameters]
         self.averaged = [w.clone() for w in self.weights]
-        self.rate, self.average, self.steps = rate, average, 0
+        self.rate, self.average, self.least, self.steps = rate, average, least, 0
         fused = self.weights[0].is_cuda
         self.adam = torch.optim.AdamW(self.weights, lr=rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=fused)
 
     def learning_rate(self, progress: float) -> float:
-        """A short warm-up in steps, then a cosine over `progress` 0..1 to a fiftieth."""
+        """A short warm-up in steps, then a cosine over `progress` 0..1 to `least` of the rate."""
         warm = min(1.0, (self.steps + 1) / 200)
-        return self.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return self.rate * warm * (self.least + (1 - self.least) * cosine)
 
     @torch.no_grad()
     def step(self, grads: list[Tensor], progress: float, *, clip: float = 1.0) -> None:
