@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from serving.training.recipe import PARTS
+from serving.training.recipe import PARTS, Recipe, cook, enlarge
 
 FOLDERS = {"text": "text_encoder", "vision": "image_encoder", "vae": "vae", "unet": "unet"}
 """Where a part lies in a model's folder."""
@@ -20,7 +20,7 @@ INSTALLED = Path()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; imports wait until it is known, since drawing needs no models."""
+    """Run one command."""
     parser = argparse.ArgumentParser(prog="python -m serving.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     work = argparse.ArgumentParser(add_help=False)
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
     large = commands.add_parser("large", parents=[work], help="teach a model's UNet 512p, going on from what it knows")
     large.add_argument("--begin", type=Path, help="the model's folder to go on from; the shipped one if left out")
     large.add_argument("--into", type=Path, required=True, help="where the UNet goes; a copy of the other if it is new")
-    large.add_argument("--seconds", type=float, default=420.0, help="how long to train, interruptions not counted")
+    large.add_argument(
+        "--seconds", type=float, default=Recipe.large_seconds, help="how long to train, interruptions not counted"
+    )
     large.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs, if not in their own packages")
     make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about 25 minutes on an H100)")
     make.add_argument("folder", type=Path)
@@ -59,7 +61,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _part(options: argparse.Namespace) -> None:
     from serving.training.folder import replace
-    from serving.training.recipe import Recipe, cook
 
     parts = cook(Recipe(), options.work, options.command)
     if options.into is not None and options.command in FOLDERS:
@@ -68,7 +69,6 @@ def _part(options: argparse.Namespace) -> None:
 
 def _large(options: argparse.Namespace) -> None:
     from serving.training.folder import BUILTIN, read, replace
-    from serving.training.recipe import Recipe, enlarge
 
     recipe, begin = Recipe(), options.begin or BUILTIN
     pack = dataclasses.replace(recipe.large_pictures, photos=options.photos)
@@ -82,7 +82,6 @@ def _large(options: argparse.Namespace) -> None:
 def _make(options: argparse.Namespace) -> None:
     from serving.training.architecture import build
     from serving.training.folder import write
-    from serving.training.recipe import Recipe, cook, enlarge
     from serving.training.sizing import fit_cost, profile
     from serving.training.vocabulary import learn_tokenizer
 

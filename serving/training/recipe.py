@@ -105,7 +105,7 @@ def enlarge(recipe: Recipe, parts: Parts, work: Path) -> None:
     packed = _pack(recipe.large_pictures, work / "large.npy", workers=recipe.workers)
     pictures = Gallery(packed, device, seed=recipe.seed)
     _once(work / "large.pt", parts.unet, lambda checkpoint: train_unet(
-        parts, pictures, checkpoint, seconds=recipe.large_seconds, shapes=recipe.large_shapes, rate=3e-4, least=0.0,
+        parts, pictures, checkpoint, seconds=recipe.large_seconds, shapes=recipe.large_shapes, rate=4e-4, least=0.0,
         doubt=0.25, seed=recipe.seed + 1))  # fmt: skip
 
 
