@@ -192,7 +192,7 @@ def train_unet(
             print(f"unet {masters.steps}: loss {value.item():.4f}, {elapsed:.0f} s", flush=True)
         if checkpoint.due:
             checkpoint.save(masters.state(elapsed))
-    unet.float()
+    unet.to(torch.float32)
     masters.finish()
     print(f"unet: {masters.steps} steps", flush=True)
 
