@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 APPLICATION, PAGE_APPLICATION = "i2v", "ui"
 OBJECT_STORE_BYTES = 512 * 2**20  # five 1024p clips of 32 frames on their way to the encoder
 SLOW_START_S = 60.0
-# Ray writes two lines for each request, which take a tenth of a status read's time; the metrics say more.
+# Of each request Ray would write two lines, at a cost that a status read feels; the metrics say more.
 LOGGING = {"enable_access_log": False}
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
 # Serve's defaults take half a minute to notice a dead proxy, obey clients' headers, and report usage to its makers.

@@ -12,10 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from fastapi import FastAPI
 from deployments.child import ChildService
 from loadtest.baseline import ServeDefaults
 from loadtest.byhand import Routes, Videos
+from loadtest.plain import serve_until_stopped
 from loadtest.twin import Cards
 
 RULES = ServeDefaults()
@@ -61,7 +60,6 @@ def scaled(cards: Cards, speed: float) -> dict[str, float]:
 
 
 def main() -> None:
-    import ray
     from ray import serve
 
     speed = float(os.environ["I2V_EMULATION_SPEED"])
@@ -83,20 +81,14 @@ def main() -> None:
         def __serve_build_asgi_app__(self) -> FastAPI:
             return self._videos.app
 
-    stop = threading.Event()
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        serve.start(http_options={"host": os.environ["I2V_HOST"], "port": int(os.environ["I2V_PORT"])})
+    def build() -> Any:
         deployments = {
             one.card: Card.options(name=f"Generator-{one.card}", autoscaling_config=scaled(one, speed)) for one in cards
         }
-        handles = {card: deployment.bind() for card, deployment in deployments.items()}
-        serve.run(Ingress.bind(handles), name="i2v", route_prefix="/")
-        stop.wait()
-    finally:
-        ray.shutdown()
+        return Ingress.bind({card: deployment.bind() for card, deployment in deployments.items()})
+
+    # Its replicas have the names of the service's, by which cards are counted.
+    serve_until_stopped(build, "i2v")
 
 
 if __name__ == "__main__":

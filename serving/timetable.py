@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from serving.jobs.job import Job, JobStatus
+from serving.jobs.places import LONG
 from serving.jobs.store import JobStore
 from serving.placing import Placeable
 from serving.pools import ServedPool
@@ -30,8 +31,6 @@ KEPT_S, MOST_KEPT_S = 2.0, 30.0
 """How long a look is good for, at least and at most."""
 LOOKING_SHARE = 0.02
 """Part of the time that may go into looks; after a long one the next waits for longer."""
-LONG = 500
-"""Of a look that found more jobs waiting than this, nobody waits for the next: who asks is told by the old one."""
 MOST_JOBS = 10_000
 """Where more wait, nobody is told when theirs would be done."""
 
@@ -72,7 +71,7 @@ class Timetable:
         if job.status.ended:
             return None
         if time.monotonic() >= self._look.good_until and not self._looking.locked():
-            if len(self._look.ends_in_s) > LONG:
+            if len(self._look.ends_in_s) >= LONG:  # nobody waits for the next look: all are told by the old one
                 self._thread.submit(self._look_again)
             else:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look_again)
@@ -98,9 +97,13 @@ class Timetable:
         return sum(stages[stage] * share[stage] for stage in STAGES)
 
     def _look_again(self) -> None:
-        if not self._looking.acquire(blocking=False):
-            return  # while another looks, the look before is good enough
         began = time.monotonic()
+        if began < self._look.good_until:
+            return  # of those who asked at the same moment, the first one's look serves all
+        with self._looking:
+            self._look = self._looked(began)
+
+    def _looked(self, began: float) -> Look:
         pools: dict[str, Pool] = {}
         ends_in_s: dict[str, float] = {}
         shared: frozenset[str | None] = frozenset()
@@ -111,11 +114,9 @@ class Timetable:
         except Exception as error:
             # An estimate is worth no answer.
             logger.warning("nobody is told when jobs would be done: %r", error)
-        finally:
-            now = time.monotonic()
-            kept_s = min(max(KEPT_S, (now - began) / LOOKING_SHARE), MOST_KEPT_S)
-            self._look = Look(began, now + kept_s, pools, ends_in_s, shared)
-            self._looking.release()
+        now = time.monotonic()
+        kept_s = min(max(KEPT_S, (now - began) / LOOKING_SHARE), MOST_KEPT_S)
+        return Look(began, now + kept_s, pools, ends_in_s, shared)
 
     def _ends(self) -> dict[str, float]:
         up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -154,9 +155,33 @@ def test_all_reads_of_some_seconds_share_one_look(api: Api, monkeypatch: pytest.
     assert len(looks) == 1
 
 
+def test_all_who_ask_at_the_same_moment_share_one_look(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked, on = timetable.Timetable._look_again, [], threading.Event()
+    on.set()
+    monkeypatch.setattr(
+        timetable.Timetable, "_look_again", lambda self: asked.append(self) or (on.wait(20) and whole(self))
+    )
+    monkeypatch.setattr(timetable, "KEPT_S", 0.0)
+    monkeypatch.setattr(timetable, "LOOKING_SHARE", float("inf"))
+    job = api.store.get(api.submit()["id"])
+    looks, look = [], api.store.situation
+    monkeypatch.setattr(api.store, "situation", lambda *args, **options: looks.append(args) or look(*args, **options))
+    monkeypatch.setattr(timetable, "KEPT_S", 60.0)
+    on.clear()
+
+    async def ask() -> list[float | None]:
+        asking = [asyncio.create_task(asked[0].ends_in_s(job)) for _ in range(3)]
+        await asyncio.sleep(0)  # all of them ask before the first look has begun
+        on.set()
+        return await asyncio.gather(*asking)
+
+    assert None not in asyncio.run(ask())
+    assert len(looks) == 1
+
+
 @pytest.mark.usefixtures("at_every_read")
 def test_nobody_waits_for_a_look_at_a_long_line(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timetable, "LONG", 0)
+    monkeypatch.setattr(timetable, "LONG", 1)
     early = api.submit()
     assert early["eta_s"] is not None
     on, look = threading.Event(), api.store.situation
