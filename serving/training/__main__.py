@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--seconds", type=float, default=Recipe.large_seconds, help="how long to train, interruptions not counted"
     )
     large.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs, if not in their own packages")
-    make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about 25 minutes on an H100)")
+    make = commands.add_parser("make", parents=[work], help="all parts, and the folder (about half an hour on an H100)")
     make.add_argument("folder", type=Path)
     make.add_argument("--untrained", action="store_true", help="write seeded random weights at once instead")
     evaluate = commands.add_parser("evaluate", help="measure every move on pictures and prompts never trained on")
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--photos", type=Path, nargs="?", const=INSTALLED, metavar="FOLDER",
         help="five photographs too, of a folder, or those that come with the training extra",
     )  # fmt: skip
-    evaluate.add_argument("--prompts", type=Path, help="a list of moves and prompts; serving/training/unseen2.tsv")
+    evaluate.add_argument("--prompts", type=Path, nargs="+", help="lists of moves and prompts; all that were never seen")
     evaluate.add_argument("--frames", type=int, default=8)
     evaluate.add_argument("--steps", type=int, default=6)
     evaluate.add_argument("--guidance", type=float, default=1.0)
@@ -99,13 +99,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from serving.training import report
     from serving.training.evaluation import evaluate
     from serving.training.folder import BUILTIN, read
-    from serving.training.unseen import SECOND, misheard, prompts
+    from serving.training.unseen import LISTS, misheard, prompts
 
     names, pictures = _pictures(options)
     parts = read(options.folder or BUILTIN)
     for part in (parts.unet, parts.vae, parts.text_encoder, parts.image_encoder):
         part.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    said = prompts(options.prompts or SECOND)
+    said = prompts(*(options.prompts or LISTS))
     wrong = misheard(parts, said)
     print(f"prompts never seen: {len(said) - len(wrong)} of {len(said)} put to the right move; wrong: {wrong}")
     print(report.HEADER, flush=True)

@@ -21,6 +21,7 @@ GROUP_TOKENS = 128
 
 def quicken(unet: I2VGenXLUNet) -> None:
     """Replace, in place, how frame mixing is computed; weights and results stay."""
+    unet.image_latents_temporal_encoder.attn1.set_processor(GroupedAttention())
     for module in unet.modules():
         if isinstance(module, TemporalConvLayer):
             module.forward = MethodType(_convolve_frames, module)

@@ -44,6 +44,8 @@ def write(parts: Parts, folder: Path) -> None:
 def replace(parts: Parts, name: str, folder: Path) -> None:
     """Write one of WEIGHTS into `folder`, in fp16, and leave the others there as they are."""
     module = copy.deepcopy(getattr(parts, name)).to("cpu", torch.float16)
+    if hasattr(module, "register_to_config"):  # else diffusers would say where this one had been read from
+        module.register_to_config(_name_or_path="")
     module.save_pretrained(folder / name, safe_serialization=True)
     for path in (folder / name).glob("*.safetensors"):
         path.chmod(0o644)

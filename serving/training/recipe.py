@@ -59,7 +59,7 @@ class Recipe:
     unet_seconds: float = 687.0
     shapes: tuple[Shape, ...] = SHAPES
     large_pictures: Pack = Pack(range(1600, 2240), 640)
-    large_seconds: float = 420.0
+    large_seconds: float = 330.0
     large_shapes: tuple[Shape, ...] = LARGE_SHAPES
     workers: int = 16
     seed: int = 0

@@ -1,7 +1,8 @@
 """Prompts that neither the grammar's author nor the training had seen, and whether the text encoder hears them.
 
-Both lists were written by people who had not read the grammar. What was misheard of `unseen.tsv` had been looked at
-when the grammar grew, though by none of its sentences; `unseen2.tsv` was first heard after that.
+The lists were written by people who had not read the grammar. What was misheard of `unseen.tsv` had been looked at
+when the grammar grew, though by none of its sentences; `unseen2.tsv` was first heard after that, and `unseen3.tsv`
+once, by the weights that are shipped.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from serving.training.moves import BY_NAME, MOVES
 from serving.training.phrases import Phrase
 from serving.training.text import heard
 
-FIRST, SECOND = (Path(__file__).with_name(name) for name in ("unseen.tsv", "unseen2.tsv"))
+LISTS = FIRST, SECOND, THIRD = tuple(
+    Path(__file__).with_name(name) for name in ("unseen.tsv", "unseen2.tsv", "unseen3.tsv")
+)
 """A move's name, a tab and a prompt on each line; as many of each move."""
 
 Prompts = Sequence[tuple[int, str]]
 
 
-def prompts(file: Path = SECOND) -> Prompts:
-    """Every (move, prompt)."""
-    rows = (line.split("\t") for line in file.read_text().splitlines())
+def prompts(*files: Path) -> Prompts:
+    """Every (move, prompt) of these lists."""
+    rows = (line.split("\t") for file in files for line in file.read_text().splitlines())
     return [(BY_NAME[move], prompt) for move, prompt in rows]
 
 
