@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--photos", type=Path, nargs="?", const=INSTALLED, metavar="FOLDER",
         help="five photographs too, of a folder, or those that come with the training extra",
     )  # fmt: skip
-    evaluate.add_argument("--prompts", type=Path, nargs="+", help="lists of moves and prompts; all that were never seen")
+    evaluate.add_argument("--prompts", type=Path, nargs="+", help="lists of moves and prompts; all never seen if none")
     evaluate.add_argument("--frames", type=int, default=8)
     evaluate.add_argument("--steps", type=int, default=6)
     evaluate.add_argument("--guidance", type=float, default=1.0)
