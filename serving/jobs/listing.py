@@ -73,9 +73,14 @@ def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnEle
 
 
 def queue_position(connection: Connection, places: Places, job_id: str) -> int | None:
-    place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
-    mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).mappings().first()
+    mine = connection.execute(_place_statement(), {"id": job_id}).mappings().first()
     return None if mine is None else _position(connection, places, mine)
+
+
+@functools.cache
+def _place_statement() -> Select[Any]:
+    place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
+    return place.where(jobs.c.id == bindparam("id"), jobs.c.status == JobStatus.QUEUED)
 
 
 def _position(connection: Connection, places: Places, mine: RowMapping) -> int:
