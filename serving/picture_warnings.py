@@ -179,8 +179,10 @@ def _shapes(mask: Mask) -> Numbers:
     """The 8-connected shapes of a mask: (n, 5) of left, top, right, bottom, area; none if too many."""
     # A shape is a group of horizontal runs of which each touches one in the row below. Runs lie in one flat
     # array with a blank column at either end of a row, so that none touches one of another row's end.
-    padded = np.pad(mask, ((0, 0), (1, 1)))
-    stride = padded.shape[1]
+    height, width = mask.shape
+    padded = np.zeros((height, width + 2), np.bool_)
+    padded[:, 1:-1] = mask
+    stride = width + 2
     flat = padded.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]

@@ -27,7 +27,7 @@ def png_of(picture: Image.Image) -> bytes:
     np.subtract(pixels[:, 3:], pixels[:, :-3], out=rows[:, 4:])
     runs = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     header = struct.pack(">II5B", width, height, *_EIGHT_BITS_RGB)
-    data = runs.compress(rows) + runs.flush()
+    data = runs.compress(rows.data) + runs.flush()
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 

@@ -77,10 +77,9 @@ def check_room(connection: Connection, clock: StoreClock, owner: str, bounds: Bo
     """Refuse what would be one job too many."""
     if bounds.owner_day_s is not None:
         spending.check(connection, clock, owner, bounds.owner_day_s)
-    if bounds.gpu_s is None and bounds.owner_gpu_s is None:
-        # Only the count matters, and need not go beyond the bound: a part of what the sums below cost in a long line.
-        if bounds.jobs is None or (connection.scalar(_count_statement(), {"most": bounds.jobs}) or 0) < bounds.jobs:
-            return
+    # In a long line a count, which need not go beyond the bound, costs a part of what the sums below do.
+    if bounds.gpu_s is None and bounds.owner_gpu_s is None and not _full(connection, bounds.jobs):
+        return
     waiting = select(jobs.c.owner, jobs.c.estimate_s).where(jobs.c.status == JobStatus.QUEUED).subquery()
     mine = func.sum(case((waiting.c.owner == owner, waiting.c.estimate_s), else_=0.0))
     count, total_s, owner_s = connection.execute(select(func.count(), func.sum(waiting.c.estimate_s), mine)).one()
@@ -108,6 +107,11 @@ def check_room(connection: Connection, clock: StoreClock, owner: str, bounds: Bo
             f"The queue is full: {total_s:.0f} s of GPU time are waiting; try again in {wait_s:.0f} s.",
             retry_after_s=wait_s,
         )
+
+
+def _full(connection: Connection, most: int | None) -> bool:
+    """Whether as many jobs wait."""
+    return most is not None and (connection.scalar(_count_statement(), {"most": most}) or 0) >= most
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """The job store: one durable queue in one database, shared by every process of the service.
 
 A worker's writes carry the attempt it was given; once the store has taken the job back they change nothing.
-Every method but `look_up` and `look_up_position` may block for some seconds and be called from any thread. Knows nothing
-of HTTP, Ray or video.
+Every method but `look_up` and `look_up_position` may block for some seconds and be called from any thread. Knows
+nothing of HTTP, Ray or video.
 
 Every method raises StorageUnavailable when the database stays locked, full or out of reach.
 """
