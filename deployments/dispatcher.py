@@ -51,7 +51,7 @@ class Dispatcher:
         self._metrics = wiring.metrics()
         self._store.adopt({pool.settings.name: pool.profile.name for pool in wiring.pools})
         self._partners = Partners(self._store, wiring.pools)
-        self._running: set[asyncio.Task[None]] = set()
+        self._at_work: dict[str, set[asyncio.Task[None]]] = {pool.settings.name: set() for pool in wiring.pools}
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [
             asyncio.get_running_loop().create_task(self._serve_pool(pool, generators[pool.settings.name]))
@@ -106,9 +106,14 @@ class Dispatcher:
             await asyncio.sleep(REAP_EVERY_S)
 
     async def _serve_pool(self, pool: ServedPool, cards: DeploymentHandle[Any]) -> None:
+        name, model = pool.settings.name, pool.profile.name
+        at_work = self._at_work[name]
         while True:
             try:
-                name, model = pool.settings.name, pool.profile.name
+                # Serve would ask the cards fifty times a second whether one is free; here it is known when one is.
+                if at_work and len(at_work) >= self._sizer.up[name]:
+                    await asyncio.wait(at_work, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+                    continue
                 # To wait for a card of a sleeping pool wakes it: only when it is wanted.
                 if not self._wanted[name] or not await asyncio.to_thread(self._store.claimable, name, model):
                     await asyncio.sleep(POLL_S)
@@ -116,8 +121,8 @@ class Dispatcher:
                 # One card at a time is waited for; a further one only once this one has its job.
                 settled = asyncio.Event()
                 task = asyncio.create_task(self._serve_card(pool, cards, settled))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                at_work.add(task)
+                task.add_done_callback(at_work.discard)
                 await settled.wait()
             except I2VError as error:
                 logger.warning("pool %s: %s", pool.settings.name, error.message)

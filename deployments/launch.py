@@ -35,7 +35,9 @@ SLOW_START_S = 60.0
 LOGGING = {"enable_access_log": False}
 SEVERITIES = {Level.OK: logging.INFO, Level.WARN: logging.WARNING, Level.FAIL: logging.ERROR}
 # Serve's defaults take half a minute to notice a dead proxy, obey clients' headers, and report usage to its makers.
+# Ray's take what is over 100 KiB, so every prepared picture, through the object store.
 ENVIRONMENT = {
+    "RAY_max_direct_call_object_size": str(2**20),
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": CALLBACK,
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",

@@ -157,7 +157,8 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 def _flattened(image: Image.Image, icc: bytes | None, ground: str) -> Image.Image:
     """`image`, of one of `_resizable`'s modes, as RGB in sRGB on a ground of that colour."""
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    colour = _to_srgb(image.convert(image.mode.removesuffix("A")), icc)
+    opaque = image.mode.removesuffix("A")
+    colour = _to_srgb(image if image.mode == opaque else image.convert(opaque), icc)
     if alpha is None:
         return colour
     return Image.composite(colour, Image.new("RGB", colour.size, ground), alpha)
@@ -176,7 +177,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _border_colour(picture: Image.Image) -> tuple[int, int, int]:

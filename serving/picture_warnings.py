@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from serving.cautions import Caution
 from serving.subject import Mask, standing_out
@@ -102,6 +102,8 @@ def cuts_subject(picture: Image.Image, window: tuple[float, float, float, float]
 
     `window` is (left, top, right, bottom) in shares of the sides. Blind where `has_small_subject` is.
     """
+    if window == (0.0, 0.0, 1.0, 1.0):
+        return False
     subject = standing_out(picture)
     if subject is None or subject.mean() < SUBJECT_SPECK:
         return False
@@ -125,10 +127,11 @@ def has_text(picture: Image.Image) -> bool:
     """
     level = picture.convert("L")
     while max(level.size) >= SMALLEST_LEVEL and min(level.size) >= GLYPH_HEIGHTS[0]:
-        grey = np.asarray(level, np.int16)
-        around = np.asarray(level.filter(ImageFilter.BoxBlur(STROKE_RADIUS)), np.int16)
-        if _has_line(grey < around - STROKE_CONTRAST) or _has_line(grey > around + STROKE_CONTRAST):
-            return True
+        around = level.filter(ImageFilter.BoxBlur(STROKE_RADIUS))
+        # Both differences stop at zero.
+        for difference in (ImageChops.subtract(around, level), ImageChops.subtract(level, around)):
+            if _has_line(np.asarray(difference) > STROKE_CONTRAST):
+                return True
         level = level.reduce(2)
     return False
 
@@ -176,9 +179,12 @@ def _shapes(mask: Mask) -> Numbers:
     """The 8-connected shapes of a mask: (n, 5) of left, top, right, bottom, area; none if too many."""
     # A shape is a group of horizontal runs of which each touches one in the row below. Runs lie in one flat
     # array with a blank column at either end of a row, so that none touches one of another row's end.
-    padded = np.pad(mask, ((0, 0), (1, 1)))
-    stride = padded.shape[1]
-    edges = np.flatnonzero(np.diff(padded.ravel().view(np.int8))) + 1
+    height, width = mask.shape
+    padded = np.zeros((height, width + 2), np.bool_)
+    padded[:, 1:-1] = mask
+    stride = width + 2
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
     if not 0 < len(starts) <= MAX_RUNS:
         return np.empty((0, 5), np.int64)

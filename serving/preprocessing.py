@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,8 +29,9 @@ from serving.errors import (
 )
 from serving.framing import background, frame_size
 from serving.parameters import VideoParameters
-from serving.picture import REDUCING_GAP, Picture, Size, turn_of, turned
+from serving.picture import REDUCING_GAP, WHOLE, Picture, Size, turn_of, turned
 from serving.picture_warnings import ANALYSIS_SIDE, FIELD, cuts_subject, picture_warnings
+from serving.png import png_of
 from serving.presets import ModelProfile
 from serving.subject import CENTER, best_window
 
@@ -80,14 +80,11 @@ def prepare(data: bytes, parameters: VideoParameters, profile: ModelProfile) -> 
             centred = parameters.focus == "center" or not picture.cuts(size)
             window = picture.window(size, CENTER if centred else best_window(whole, size[0] / size[1]))
             frame = picture.view(size, window)
-            warnings = picture_warnings(picture.overview(window), source_size, cuts_subject(whole, window))
+            shown = whole if window == WHOLE else picture.overview(window)
+            warnings = picture_warnings(shown, source_size, cuts_subject(whole, window))
     except MemoryError:
         raise _too_large(name) from None
-    frame.info = {}  # else the PNG would carry the source's profile, gamma and transparency
-    png = io.BytesIO()
-    # Runs alone, without a search for repetitions: half the time, and smaller photographs. Lettering grows.
-    frame.save(png, "PNG", compress_type=zlib.Z_RLE)
-    return Prepared(png.getvalue(), *size, source_size, warnings)
+    return Prepared(png_of(frame), *size, source_size, warnings)
 
 
 def upright_size(data: bytes) -> Size:

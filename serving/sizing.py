@@ -40,6 +40,8 @@ class Sizer:
         self._pools = pools
         self._aim = aim
         self._held = Held(hold_s)
+        self.up: Mapping[str, int] = Counter()
+        """Cards that were up at the last look, by pool; 0 of any other name."""
 
     def wanted(self, now: float) -> dict[str, int]:
         """Replicas by pool name; `now` is any clock's seconds that never goes back.
@@ -47,8 +49,8 @@ class Sizer:
         Raises:
             StorageUnavailable: the store is out of reach.
         """
-        up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
-        return self._held.sizes(now, wanted(self._pools, self._store.backlog(), up, self._aim))
+        self.up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
+        return self._held.sizes(now, wanted(self._pools, self._store.backlog(), self.up, self._aim))
 
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:

@@ -73,7 +73,7 @@ class Videos:
         """Its place in line, 1 for the next; None once it has left the queue."""
         if job.status != JobStatus.QUEUED:
             return None
-        return await asyncio.to_thread(self._store.queue_position, job.id)
+        return await self._store.look_up_position(job.id)
 
     async def eta_s(self, job: Job) -> float | None:
         """Seconds until a card is done with it; None where nobody can tell, and after its end."""

@@ -29,6 +29,7 @@ ORDER = [
     "subject",
     "picture_warnings",
     "picture",
+    "png",
     "preprocessing",
     "decoder",
     "settings",

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, func, or_, select
 
 from serving.errors import VideoNotFound
-from serving.jobs import line
 from serving.jobs.job import Job, JobStatus, accepted_at
 from serving.jobs.places import Places
 from serving.jobs.queue import queue_of
@@ -73,9 +72,14 @@ def _beyond(connection: Connection, after: str, newest_first: bool) -> ColumnEle
 
 
 def queue_position(connection: Connection, places: Places, job_id: str) -> int | None:
-    place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
-    mine = connection.execute(place.where(jobs.c.id == job_id, jobs.c.status == JobStatus.QUEUED)).mappings().first()
+    mine = connection.execute(_place_statement(), {"id": job_id}).mappings().first()
     return None if mine is None else _position(connection, places, mine)
+
+
+@functools.cache
+def _place_statement() -> Select[Any]:
+    place = select(jobs.c.model, jobs.c.queue, jobs.c.rank, jobs.c.seq)
+    return place.where(jobs.c.id == bindparam("id"), jobs.c.status == JobStatus.QUEUED)
 
 
 def _position(connection: Connection, places: Places, mine: RowMapping) -> int:
@@ -84,19 +88,18 @@ def _position(connection: Connection, places: Places, mine: RowMapping) -> int:
     if before is not None:
         return 1 + before
     queue = queue_of(mine["queue"])
-    rivals = [name for name in line.waiting_queues(connection, mine["model"]) if queue_of(name).rivals(queue)]
-    values = {"model": mine["model"], "rivals": rivals, "rank": mine["rank"], "seq": mine["seq"]}
-    return 1 + (connection.scalar(_before_statement(), values) or 0)
+    values = {"model": mine["model"], "rank": mine["rank"], "seq": mine["seq"]}
+    counts = connection.execute(_before_statement(), values)
+    return 1 + sum(count for name, count in counts if queue_of(name).rivals(queue))
 
 
 @functools.cache
-def _before_statement() -> Select[Any]:
-    """How many stand before a place."""
+def _before_statement() -> Select[str, int]:
+    """How many stand before a place, by queue."""
     rank, seq = bindparam("rank", type_=jobs.c.rank.type), bindparam("seq", type_=jobs.c.seq.type)
     before = and_(
         jobs.c.status == JobStatus.QUEUED,
         jobs.c.model == bindparam("model"),
-        jobs.c.queue.in_(bindparam("rivals", expanding=True)),
         or_(jobs.c.rank < rank, and_(jobs.c.rank == rank, jobs.c.seq < seq)),
     )
-    return select(func.count()).select_from(jobs).where(before)
+    return select(jobs.c.queue, func.count()).where(before).group_by(jobs.c.queue)

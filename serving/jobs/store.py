@@ -1,8 +1,8 @@
 """The job store: one durable queue in one database, shared by every process of the service.
 
 A worker's writes carry the attempt it was given; once the store has taken the job back they change nothing.
-Every method but `look_up` may block for some seconds and be called from any thread. Knows nothing of HTTP, Ray or
-video.
+Every method but `look_up` and `look_up_position` may block for some seconds and be called from any thread. Knows
+nothing of HTTP, Ray or video.
 
 Every method raises StorageUnavailable when the database stays locked, full or out of reach.
 """
@@ -185,6 +185,10 @@ class JobStore:
         before it are counted as of a second ago.
         """
         return self._database.read(lambda c: listing.queue_position(c, self._places, job_id))
+
+    async def look_up_position(self, job_id: str) -> int | None:
+        """`queue_position` for an event loop, which never waits for a lock."""
+        return await self._database.look(lambda c: listing.queue_position(c, self._places, job_id))
 
     def standings(self, ids: Collection[str]) -> dict[str, Standing]:
         """Where these jobs stand, by id; those that there are. One look, however many they are."""

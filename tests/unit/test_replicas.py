@@ -26,6 +26,7 @@ from deployments.wiring import Wiring
 from serving.jobs.database import Database
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.store import JobStore
+from serving.jobs.worker import Worker
 from serving.metrics import UNMEASURED, Metrics
 from serving.pools import ServedPool
 from serving.presets import EMULATED, profile_for
@@ -83,12 +84,14 @@ class Cards:
     def __init__(self, *acts: Callable[[], Awaitable[None]]) -> None:
         self._acts = list(acts)
         self.dispatched = asyncio.Queue[Job]()
+        self.looked_for = 0
 
     def options(self, **_: object) -> Cards:
         return self
 
     @asynccontextmanager
     async def choose_replica(self) -> AsyncIterator[str]:
+        self.looked_for += 1
         yield "card"
 
     def dispatch(self, card: str, job: Job, meeting: object) -> Awaitable[None]:
@@ -121,9 +124,10 @@ def dispatch(wiring: Wiring, *acts: Callable[[], Awaitable[None]], until: Callab
             await asyncio.wait_for(until(cards), 120)
             await running.check_health()
         finally:
-            for task in (*running._loops, *running._running):
+            tasks = [*running._loops, *running._at_work["default"]]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*running._loops, *running._running, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             running._beat.leave()
 
     asyncio.run(run())
@@ -132,6 +136,27 @@ def dispatch(wiring: Wiring, *acts: Callable[[], Awaitable[None]], until: Callab
 async def twice(cards: Cards) -> None:
     await cards.dispatched.get()
     await cards.dispatched.get()
+
+
+def test_no_card_is_looked_for_while_all_are_at_work(wiring: Wiring, store: JobStore, job: Job, new_job: Make) -> None:
+    waiting = [store.insert(new_job(model=EMULATED, picture_key=job.picture_key)) for _ in range(2)]
+    store.beat(Worker(id="card", role="generator", pool="default"))
+    over = asyncio.Event()
+
+    async def at_work() -> None:
+        await over.wait()
+
+    async def one_after_another(cards: Cards) -> None:
+        assert (await cards.dispatched.get()).id == job.id
+        await asyncio.sleep(5 * dispatcher.POLL_S)
+        assert cards.looked_for == 1
+        over.set()
+        assert (await cards.dispatched.get()).id == waiting[0].id
+        # A second card: that the first is at work is no reason to wait.
+        store.beat(Worker(id="another", role="generator", pool="default"))
+        assert (await cards.dispatched.get()).id == waiting[1].id
+
+    dispatch(wiring, at_work, until=one_after_another)
 
 
 def cause(error: Exception) -> RayTaskError:
