@@ -56,6 +56,8 @@ class Scenario(HttpUser):
                 gevent.spawn(self._video, request.kind, began + request.at, target.form(request), picture, headers)
             )
         gevent.joinall(videos)
+        if options.headless:
+            self.environment.runner.quit()
         raise StopUser
 
     def _video(self, kind: str, due: float, form: dict[str, str], picture: bytes, headers: dict[str, str]) -> None:

@@ -143,8 +143,10 @@ class Player:
             self._write(replace(row, answered=self._now(), outcome=REFUSED, reason=reason))
             return
         except asyncio.CancelledError:
-            self._write(row)
-            await self._take_back(submitting, row)
+            try:
+                self._write(row)
+            finally:
+                await self._take_back(submitting, row)
             raise
         row = replace(row, answered=self._now(), status=response.status_code)
         try:
@@ -186,8 +188,10 @@ class Player:
             if row.outcome == COMPLETED and self._download:
                 row = await self._downloaded(row)
         except asyncio.CancelledError:
-            self._write(replace(row, outcome=UNFINISHED, began=seen))
-            await self._discard(row)
+            try:
+                self._write(replace(row, outcome=UNFINISHED, began=seen))
+            finally:
+                await self._discard(row)
             raise
         self.progress.completed += row.outcome == COMPLETED
         self.progress.failed += row.outcome == FAILED

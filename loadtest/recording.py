@@ -47,7 +47,7 @@ def record(
                 try:
                     _whole(file, line(row))
                 except OSError:
-                    # Told once: those that are broken off by it are taken back first.
+                    # What follows would be glued to a line that was cut off.
                     writable = False
                     raise
 

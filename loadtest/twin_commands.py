@@ -113,7 +113,9 @@ def proof(
     for name in scenario or fleets:
         if name not in fleets:
             raise typer.BadParameter(f"{name!r} given; allowed: {', '.join(fleets)}.", param_hint="scenario")
-    if real and ongoing != SERVE.target_ongoing_requests:
+    by_default = ongoing == SERVE.target_ongoing_requests
+    theirs = "Serve's defaults" if by_default else f"Serve at {ongoing:g} requests a card"
+    if real and not by_default:
         raise typer.BadParameter("by the clock Serve has its default.", param_hint="ongoing")
     options.folder(out)
     for name in scenario or fleets:
@@ -126,11 +128,11 @@ def proof(
         else:
             found = proving.compare(name, seed, load, replace(SERVE, target_ongoing_requests=ongoing))
         compared[name] = found
-        for side, one in (("Serve's defaults", found.serves), ("ours", found.ours)):
+        for side, one in ((theirs, found.serves), ("ours", found.ours)):
             lost = sum(bool(outcome.refused) for outcome in one.simulated.outcomes)
             if lost:
                 progress.print(f"{name}, {side}: {lost} of {len(one.simulated.outcomes)} requests came to nothing")
-        sides = {"Serve's defaults": found.serves.simulated, "ours": found.ours.simulated}
+        sides = {theirs: found.serves.simulated, "ours": found.ours.simulated}
         twin_report.draw(sides, f"{name}: {found.scenario.title}", out / f"{name}.png")
     console.print(twin_report.proof_table({name: (fleets[name], found) for name, found in compared.items()}))
     progress.print(f"plots: {out}")
@@ -143,7 +145,7 @@ def simulated_as(requests: Iterable[Request]) -> list[Request]:
         ValueError: I2VGen-XL, whose clips they take time for, does not allow a request's fields.
     """
     found = list(requests)
-    for one in {request.kind: request for request in found}.values():
+    for one in {str(request.fields): request for request in found}.values():
         try:
             shape_of(one.fields)
         except I2VError as error:
