@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +15,13 @@ from loadtest import options, run_report
 from loadtest.arrivals import HOUR
 from loadtest.emulated import Pool, service
 from loadtest.measured import Measured, measure
-from loadtest.openloop import Progress, Told
 from loadtest.options import Prices, ScenarioName, Seed, Slo, TraceFile, console, progress
 from loadtest.plan import Promise, promise
-from loadtest.recording import record, words
+from loadtest.recording import record
 from loadtest.rows import COMPLETED, REQUESTS, Recorded, read
 from loadtest.scenarios import hastened
 from loadtest.server import Target, reached, read_keys
+from loadtest.watching import interruptible, shown
 
 INTERRUPTED = 130
 LEAST_REQUESTS = 5
@@ -194,45 +190,6 @@ def promised_of(recorded: Recorded, slo: Sequence[str] | None) -> list[Promise]:
     if slo:
         return options.promises(slo, kinds)
     return [options.parsed(promise, text) for text in recorded.about.get("slo") or []]
-
-
-@contextmanager
-def shown() -> Iterator[Told]:
-    """Counts on the terminal while it goes on; lines now and then where there is none."""
-    last = 0.0
-    with progress.status("") as status:
-
-        def told(now: Progress) -> bool:
-            nonlocal last
-            status.update(words(now))
-            if not progress.is_terminal and time.monotonic() - last > 30:
-                last = time.monotonic()
-                progress.print(words(now), soft_wrap=True)
-            return False
-
-        yield told
-
-
-@contextmanager
-def interruptible(told: Told) -> Iterator[tuple[Told, threading.Event]]:
-    """`told`, which has seen enough after the first Ctrl-C or SIGTERM; the second ends the process as ever."""
-    interrupted = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def once(*_: object) -> None:
-        interrupted.set()
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, once)
-    try:
-        yield lambda now: told(now) or interrupted.is_set(), interrupted
-    finally:
-        restore()
 
 
 def _report(folder: Path, recorded: Recorded, found: Measured) -> bool:

@@ -76,7 +76,7 @@ def pools(texts: Sequence[str]) -> list[Cards]:
     return found
 
 
-def folder(out: Path) -> Path:
+def folder(out: Path) -> None:
     """`out` made, and tried: what takes minutes should not fail at its end."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,6 @@ def folder(out: Path) -> Path:
             probe.write(b"probe")
     except OSError as error:
         raise typer.BadParameter(f"{out} cannot be written: {error.strerror}.", param_hint="out") from None
-    return out
 
 
 @contextmanager

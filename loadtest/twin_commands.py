@@ -17,10 +17,10 @@ from loadtest import plan as planning
 from loadtest import proof as proving
 from loadtest import proof_on_cards as racing
 from loadtest.baseline import ServeDefaults
-from loadtest.load_commands import shown
 from loadtest.options import Out, Prices, ScenarioName, Seed, Slo, TraceFile, console, progress, source
 from loadtest.scenarios import Request, Scenario
 from loadtest.twin import START_S, figures, ours, play, shape_of
+from loadtest.watching import shown
 from serving.errors import I2VError
 from serving.presets import I2VGEN_XL
 
