@@ -7,6 +7,7 @@ hold, and what it leaves behind is deleted, so that the next one finds an empty 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,9 @@ def trial(
 def judge(recorded: Recorded, rate: float, seconds: float, promises: Sequence[Promise]) -> Trial:
     """What gave, in order: a promise, a line that grows, refusals."""
     rows = recorded.rows
+    if not rows:
+        # By chance, at a low rate: nothing is known of it.
+        return Trial(rate, seconds, [Limit("nothing", 0.0, "no request was due")], math.inf, math.inf, 0.0, 0, {})
     whole = [row.whole_s for row in rows if row.whole_s is not None]
     last = max((row.at for row in rows), default=0.0)
     counts = open_at(rows, max(last / 100, 0.1))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +15,16 @@ from loadtest import options, run_report
 from loadtest.arrivals import HOUR
 from loadtest.emulated import Pool, service
 from loadtest.measured import Measured, measure
-from loadtest.openloop import Progress, Told
 from loadtest.options import Prices, ScenarioName, Seed, Slo, TraceFile, console, progress
-from loadtest.recording import record, words
-from loadtest.rows import Recorded, read
+from loadtest.plan import Promise, promise
+from loadtest.recording import record
+from loadtest.rows import COMPLETED, REQUESTS, Recorded, read
 from loadtest.scenarios import hastened
-from loadtest.server import Target, read_keys
+from loadtest.server import Target, reached, read_keys
+from loadtest.watching import interruptible, shown
 
+INTERRUPTED = 130
+LEAST_REQUESTS = 5
 Url = Annotated[str, typer.Option(help="Any server of /v1/videos.")]
 Picture = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The still that every request carries.")]
 Keys = Annotated[Path | None, typer.Option("--api-keys", exists=True, help="File of keys, one a line; owners share.")]
@@ -52,9 +53,13 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of rows and report.")] = Path("run"),
 ) -> None:
     """Open-loop load on a server: each request is sent when it is due, whatever became of those before it."""
-    promised, prices = options.promises(slo), options.prices(price)
     row = options.source(scenario, trace)
-    requests = hastened(row.draw(seed), times, None if minutes is None else minutes * 60, from_hour * HOUR)
+    promised, prices = options.promises(slo, row.kinds), options.prices(price)
+    requests = list(hastened(row.draw(seed), times, None if minutes is None else minutes * 60, from_hour * HOUR))
+    if not requests:
+        raise typer.BadParameter(f"{row.name} asks for nothing in that time.", param_hint="minutes")
+    if (out / REQUESTS).exists():
+        raise typer.BadParameter(f"{out} holds a run already; name another folder.", param_hint="out")
     target = target_of(url, picture, api_keys, standard, extra)
     about = {
         "scenario": row.name,
@@ -62,40 +67,58 @@ def run(
         "times": times,
         "minutes": minutes,
         "from_hour": from_hour,
+        "requests": len(requests),
         "slo": slo or [],
     }
-    progress.print(f"{row.name}: {row.title}")
-    with shown() as told:
-        recorded = record(out, target, requests, about, told, download=download, patience_s=patience_s)
-    _report(out, recorded, options.parsed(lambda one: measure(one, promised, prices), recorded))
+    options.folder(out)
+    progress.print(f"{row.name}: {row.title}", soft_wrap=True)
+    with shown() as told, interruptible(told) as (looked, interrupted), options.writing(out):
+        recorded = record(out, target, requests, about, looked, download=download, patience_s=patience_s)
+    if interrupted.is_set():
+        progress.print("interrupted: what was open is taken back, and counts as unfinished")
+    kept = _report(out, recorded, options.parsed(lambda one: measure(one, promised, prices), recorded))
+    if interrupted.is_set():
+        raise typer.Exit(INTERRUPTED)
+    if not kept:
+        raise typer.Exit(1)
 
 
 def report(folder: Folder, slo: Slo = None, price: Prices = None) -> None:
     """A run's report, from its rows: report.png and report.html; exit code 1 where a promise was not kept."""
     recorded = options.parsed(read, folder)
-    promised = options.promises(slo or recorded.about.get("slo"))
-    _report(folder, recorded, options.parsed(lambda one: measure(one, promised, options.prices(price)), recorded))
+    promised = promised_of(recorded, slo)
+    if not _report(
+        folder, recorded, options.parsed(lambda one: measure(one, promised, options.prices(price)), recorded)
+    ):
+        raise typer.Exit(1)
 
 
 def compare(
     before: Folder,
     after: Folder,
     slo: Slo = None,
+    price: Prices = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the report.")] = Path("comparison"),
 ) -> None:
-    """Two runs side by side."""
-    promised = options.promises(slo)
+    """Two runs side by side; by the promises of both, where none is named."""
+    read_runs = [(letter, folder, options.parsed(read, folder)) for letter, folder in (("A", before), ("B", after))]
+    promised = list(dict.fromkeys(one for _, _, recorded in read_runs for one in promised_of(recorded, slo)))
     runs: dict[str, tuple[Recorded, Measured]] = {}
-    for letter, folder in (("A", before), ("B", after)):
-        recorded = options.parsed(read, folder)
-        found = options.parsed(lambda one: measure(one, promised), recorded)
-        runs[f"{letter} {folder.name}"] = recorded, found
-    (first, (_, one)), (second, (_, two)) = runs.items()
+    for letter, folder, recorded in read_runs:
+        found = options.parsed(lambda one: measure(one, promised, options.prices(price)), recorded)
+        runs[f"{letter} {folder.resolve().name}"] = recorded, found
+    (first, (a, one)), (second, (b, two)) = runs.items()
     tables = run_report.comparison(one, two, (first, second))
-    out.mkdir(parents=True, exist_ok=True)
+    notes = [f"{name}: {note}" for name, (recorded, _) in runs.items() for note in run_report.notes(recorded)]
+    if unlike := run_report.unlike(a.about, b.about):
+        notes.append(f"NOT the same requests were sent to both: {'; '.join(unlike)}.")
+    options.folder(out)
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
     _say(tables)
-    run_report.write(out, f"{first} and {second}", run_report.draw(runs), tables)
-    progress.print(f"report: {out / run_report.PAGE}")
+    with options.writing(out):
+        run_report.write(out, f"{first} and {second}", run_report.draw(runs), tables, notes)
+    progress.print(f"report: {out / run_report.PAGE}", soft_wrap=True)
 
 
 def knee(
@@ -116,8 +139,16 @@ def knee(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of all tries.")] = Path("knee"),
 ) -> None:
     """The highest rate of a scenario's mix that a server holds with its promises, and what gives first beyond it."""
-    row, promised = options.named(scenario or "mix"), options.promises(slo)
-    found = [options.parsed(options.cards, text) for text in pool or ["rtx4090=2"]]
+    row = options.named(scenario or "mix")
+    promised = options.promises(slo, row.kinds)
+    found = options.pools(pool or ["rtx4090=2"])
+    step_s = step or hold / 5
+    if start * step_s < LEAST_REQUESTS:
+        message = (
+            f"{start:g} requests a second for {step_s:g} s are too few to judge by; at least {LEAST_REQUESTS} of them."
+        )
+        raise typer.BadParameter(message, param_hint="step")
+    options.folder(out)
 
     def sought(at: str) -> search.Found:
         target = target_of(at, picture, api_keys, standard, extra)
@@ -127,7 +158,7 @@ def knee(
             with shown() as told:
                 return search.trial(out / f"{number:02d}", target, row, rate, seconds, promised, told, seed=seed)
 
-        return search.find(trial, start, step or hold / 5, hold, precision)
+        return search.find(trial, start, step_s, hold, precision)
 
     if url is None:
         with service([Pool(c.card, c.most, c.least) for c in found], speed) as own:
@@ -150,34 +181,29 @@ def target_of(url: str, picture: Path, keys: Path | None, standard: bool, extra:
     if any(not equals for _, equals, _ in pairs):
         raise typer.BadParameter("give name=value.", param_hint="set")
     fields = {name: value for name, _, value in pairs}
-    return Target(url, picture, read_keys(keys) if keys else (), standard, fields)
+    return Target(options.parsed(reached, url), picture, read_keys(keys) if keys else (), standard, fields)
 
 
-@contextmanager
-def shown() -> Iterator[Told]:
-    """Counts on the terminal while it goes on; lines now and then where there is none."""
-    last = 0.0
-    with progress.status("") as status:
-
-        def told(now: Progress) -> bool:
-            nonlocal last
-            status.update(words(now))
-            if not progress.is_terminal and time.monotonic() - last > 30:
-                last = time.monotonic()
-                progress.print(words(now))
-            return False
-
-        yield told
+def promised_of(recorded: Recorded, slo: Sequence[str] | None) -> list[Promise]:
+    """Those that are named, else those that the run was made with."""
+    kinds = {row.kind for row in recorded.rows}
+    if slo:
+        return options.promises(slo, kinds)
+    return [options.parsed(promise, text) for text in recorded.about.get("slo") or []]
 
 
-def _report(folder: Path, recorded: Recorded, found: Measured) -> None:
-    tables = run_report.tables(recorded, found)
+def _report(folder: Path, recorded: Recorded, found: Measured) -> bool:
+    """Whether every promise was kept, and any clip made."""
+    tables, notes = run_report.tables(recorded, found), run_report.notes(recorded)
     _say(tables)
-    title = f"{recorded.about.get('scenario', '')}, {folder.name}"
-    run_report.write(folder, title, run_report.draw({folder.name: (recorded, found)}), tables)
-    progress.print(f"report: {folder / run_report.PAGE}")
-    if not all(one.kept for one in found.kept):
-        raise typer.Exit(1)
+    for note in notes[1:]:
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    name = folder.resolve().name
+    figure = run_report.draw({name: (recorded, found)})
+    with options.writing(folder):
+        run_report.write(folder, name, figure, tables, notes)
+    progress.print(f"report: {folder / run_report.PAGE}", soft_wrap=True)
+    return found.counts[COMPLETED] > 0 and all(one.kept for one in found.kept)
 
 
 def _say(tables: Sequence[Table]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +36,8 @@ class Progress:
     """Counts so far."""
 
     now: float = 0.0
+    total: int | None = None
+    """How many are to be sent in all, where that is known."""
     due: int = 0
     accepted: int = 0
     refused: int = 0
@@ -53,7 +55,7 @@ class Progress:
 
 
 Told = Callable[[Progress], bool]
-"""Is told the counts twice a second, and says whether it has seen enough: no more is sent then."""
+"""Is told the counts twice a second, and says whether it has seen enough: no more is sent then, nor waited for."""
 
 
 class Player:
@@ -67,10 +69,23 @@ class Player:
         self.progress = Progress()
 
     async def play(self, requests: Iterable[Request], told: Told = lambda progress: False) -> None:
-        """Until the last one is over."""
+        """Until the last one is over.
+
+        Raises:
+            OSError: a row could not be written; what was unfinished then is taken back.
+        """
         self._began, self._wall = time.monotonic(), time.time()
+        self.progress.total = len(requests) if isinstance(requests, Sized) else None
         tasks: set[asyncio.Task[None]] = set()
+        broken: list[BaseException] = []
         enough = asyncio.Event()
+
+        def over(task: asyncio.Task[None]) -> None:
+            tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                broken.append(error)
+                enough.set()
+
         ticker = asyncio.create_task(self._tick(told, enough))
         try:
             for number, request in enumerate(requests):
@@ -81,10 +96,11 @@ class Player:
                 self.progress.due += 1
                 task = asyncio.create_task(self._one(number, request))
                 tasks.add(task)
-                task.add_done_callback(tasks.discard)
+                task.add_done_callback(over)
             self.progress.over = True
-            if tasks:
-                await asyncio.wait(tasks, timeout=0.0 if enough.is_set() else self._patience_s)
+            until = self._now() + self._patience_s
+            while tasks and not enough.is_set() and (left_s := until - self._now()) > 0:
+                await asyncio.wait(tasks, timeout=min(left_s, TICK_S))
         finally:
             ticker.cancel()
             # After Ctrl-C, too: what is unfinished is taken back while there is a connection to do it by.
@@ -92,6 +108,8 @@ class Player:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         told(self.progress)
+        if broken:
+            raise broken[0]
 
     def _now(self) -> float:
         return time.monotonic() - self._began
@@ -125,8 +143,10 @@ class Player:
             self._write(replace(row, answered=self._now(), outcome=REFUSED, reason=reason))
             return
         except asyncio.CancelledError:
-            self._write(row)
-            await self._take_back(submitting, row)
+            try:
+                self._write(row)
+            finally:
+                await self._take_back(submitting, row)
             raise
         row = replace(row, answered=self._now(), status=response.status_code)
         try:
@@ -168,8 +188,10 @@ class Player:
             if row.outcome == COMPLETED and self._download:
                 row = await self._downloaded(row)
         except asyncio.CancelledError:
-            self._write(replace(row, outcome=UNFINISHED, began=seen))
-            await self._discard(row)
+            try:
+                self._write(replace(row, outcome=UNFINISHED, began=seen))
+            finally:
+                await self._discard(row)
             raise
         self.progress.completed += row.outcome == COMPLETED
         self.progress.failed += row.outcome == FAILED

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 
 from loadtest import plan, trace
+from loadtest.rows import REQUESTS
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.trace import Trace
 from loadtest.twin import Cards
 from serving.scheduling.cards import CARDS
 
 T = TypeVar("T")
+_POOL = re.compile(r"(?P<card>[^=]+)=(?P<least>\d+)(?:-(?P<most>\d+))?")
+_PRICE = re.compile(r"(?P<card>[^=]+)=(?P<dollars>\d*\.?\d+)")
 
 console = Console(width=130)
 progress = Console(stderr=True, highlight=False)
@@ -41,8 +47,13 @@ def named(name: str) -> Scenario:
     return SCENARIOS[name]
 
 
-def promises(slo: Sequence[str] | None) -> list[plan.Promise]:
-    return [parsed(plan.promise, text) for text in slo or []]
+def promises(slo: Sequence[str] | None, kinds: Collection[str]) -> list[plan.Promise]:
+    """Of requests of these kinds: a promise to a kind that nobody asks for is kept whatever happens."""
+    found = [parsed(plan.promise, text) for text in slo or []]
+    for one in found:
+        if one.kind not in (plan.INTERACTIVE, *kinds):
+            raise typer.BadParameter(f"{one.kind!r} given; allowed: {', '.join(sorted(kinds))}.", param_hint="slo")
+    return found
 
 
 def prices(given: Sequence[str] | None) -> dict[str, float]:
@@ -56,13 +67,37 @@ def card_class(name: str) -> str:
     return name
 
 
-def cards(text: str) -> Cards:
-    card, _, bounds = text.partition("=")
-    least, _, most = bounds.partition("-")
-    found = Cards(card_class(card), int(least), int(most or least))
-    if not 0 <= found.least <= found.most or found.most == 0:
-        raise ValueError(f"pool: {text!r} given; allowed are such as rtx4090=0-12 and a100-80gb=2.")
+def pools(texts: Sequence[str]) -> list[Cards]:
+    found = [parsed(_pool, text) for text in texts]
+    names = [one.card for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise typer.BadParameter(f"{name} given twice; say all its cards in one.", param_hint="pool")
     return found
+
+
+def folder(out: Path) -> None:
+    """`out` made, and tried: what takes minutes should not fail at its end."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out) as probe:
+            probe.write(b"probe")
+    except OSError as error:
+        raise typer.BadParameter(f"{out} cannot be written: {error.strerror}.", param_hint="out") from None
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """One line where the folder cannot be written any more."""
+    try:
+        yield
+    except OSError as error:
+        progress.print(f"[red]error[/] out: {out} cannot be written: {error.strerror}.", soft_wrap=True)
+        rows = out / REQUESTS
+        if rows.is_file():
+            count = max(0, rows.read_bytes().count(b"\n") - 1)
+            progress.print(f"{count} rows are kept in {rows}; `report` draws from them.", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def parsed(parse: Callable[..., T], given: object) -> T:
@@ -73,6 +108,17 @@ def parsed(parse: Callable[..., T], given: object) -> T:
         raise typer.BadParameter(str(error)) from None
 
 
+def _pool(text: str) -> Cards:
+    found = _POOL.fullmatch(text.strip())
+    if found is not None:
+        least, most = int(found["least"]), int(found["most"] or found["least"])
+        if least <= most and most > 0:
+            return Cards(card_class(found["card"]), least, most)
+    raise ValueError(f"pool: {text!r} given; allowed are such as rtx4090=0-12 and a100-80gb=2.")
+
+
 def _price(text: str) -> tuple[str, float]:
-    card, _, dollars = text.partition("=")
-    return card_class(card), float(dollars)
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"price: {text!r} given; allowed are such as rtx4090=0.35.")
+    return card_class(found["card"]), float(found["dollars"])

@@ -34,7 +34,8 @@ PRICES: Mapping[str, float] = {
     "h200": 3.50,
 }
 """Dollars a card hour to begin with; what you pay goes in `--price`."""
-ALL = "all"
+INTERACTIVE = "interactive"
+"""All kinds that are not batch: of whom a promise is where it names no kind."""
 MOST = 512
 """Cards of one class that are tried."""
 RULES = Rules(noise=SLACK, decide_every_s=5.0)
@@ -56,7 +57,7 @@ class Promise:
 
     def applies(self, kind: str, priority: str) -> bool:
         """To interactive requests alone, where it names no kind."""
-        return self.kind == kind or (self.kind == ALL and priority != "batch")
+        return self.kind == kind or (self.kind == INTERACTIVE and priority != "batch")
 
     def broken(self, outcome: Outcome) -> bool:
         """Whether this one took too long, or was refused."""
@@ -79,7 +80,7 @@ def promise(text: str) -> Promise:
     found = _SLO.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'slo: {text!r} given; allowed are such as "p95=120s", "wait.p50=10s", "preview:p99=60s".')
-    kind, of = found["kind"] or ALL, found["of"] or "latency"
+    kind, of = found["kind"] or INTERACTIVE, found["of"] or "latency"
     return Promise(kind, of, int(found["percent"]), float(found["seconds"]))
 
 
@@ -106,16 +107,23 @@ def plans(
     """For each choice of one or two classes the cheapest pools that keep all promises, where there are any.
 
     Args:
-        told: is told which classes are being tried.
+        told: is told which classes are being tried, and where they are of no use.
     """
     search = _Search(requests, promises, prices)
     by_size = sorted(classes, key=lambda name: (CARDS[name].memory_gib, CARDS[name].tflops))
     for count in (1, 2):
         for names in combinations(by_size, count):
-            told(" and ".join(names))
+            told(f"trying {' and '.join(names)}")
             found = search.cheapest(names)
-            if found is not None:
+            if found is None:
+                told("  no number of them keeps the promises" if count == 1 else "  one of the two alone does as well")
+            else:
                 yield found
+
+
+def kept(requests: Sequence[Request], promises: Sequence[Promise], cards: Sequence[Cards]) -> bool:
+    """Whether the cards keep all promises to these requests."""
+    return _Search(requests, promises, PRICES).kept(cards)
 
 
 class _Search:
@@ -134,7 +142,7 @@ class _Search:
 
     def _fixed(self, names: Sequence[str]) -> list[Cards] | None:
         """The fewest cards, were all of them up all the time: of the largest class first."""
-        most = _least(MOST, lambda n: self._kept([Cards(name, n, n) for name in names]))
+        most = _least(MOST, lambda n: self.kept([Cards(name, n, n) for name in names]))
         if most is None:
             return None
         cards = [Cards(name, most, most) for name in names]
@@ -156,10 +164,10 @@ class _Search:
         def changed(n: int) -> list[Cards]:
             return [*cards[:place], change(cards[place], n), *cards[place + 1 :]]
 
-        found = _least(most, lambda n: self._kept(changed(n)))
+        found = _least(most, lambda n: self.kept(changed(n)))
         return cards if found is None else changed(found)
 
-    def _kept(self, cards: Sequence[Cards]) -> bool:
+    def kept(self, cards: Sequence[Cards]) -> bool:
         left = dict(self._allowed)
 
         def too_many(outcome: Outcome) -> bool:

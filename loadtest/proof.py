@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.arrivals import HOUR
+from loadtest.baseline import ServeDefaults
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.twin import Cards, figures, ours, play, serves, shape_of
 from serving.presets import I2VGEN_XL
@@ -70,11 +71,11 @@ class Comparison:
         return self.short_gain >= SHORT_GAIN and self.long_loss <= LONG_LOSS and self.more_hours <= 1.0
 
 
-def compare(name: str, seed: int = 0, load: float = 1.0) -> Comparison:
-    """With `load` times as many requests as the table of scenarios says."""
+def compare(name: str, seed: int = 0, load: float = 1.0, rules: ServeDefaults | None = None) -> Comparison:
+    """With `load` times as many requests as the table of scenarios says, and other rules than Serve's defaults."""
     scenario, cards = SCENARIOS[name].busier(load), FLEETS[name]
     requests = list(scenario.draw(seed))
-    by_serve, by_us = (play(requests, cards, policy) for policy in (serves(cards), ours()))
+    by_serve, by_us = (play(requests, cards, policy) for policy in (serves(cards, rules), ours()))
     return compared(scenario, by_serve, by_us)
 
 

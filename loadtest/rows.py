@@ -6,7 +6,7 @@ All moments are seconds since the run's start, by a clock that never goes back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -127,16 +127,28 @@ def line(row: Row) -> str:
 
 
 def read(folder: Path) -> Recorded:
-    """Raises ValueError where the folder holds no run."""
+    """A last line that was cut off, by a full disk or a kill, is left out.
+
+    Raises:
+        ValueError: the folder holds no run, or a line of it is none of a run's, which is named.
+    """
     path = folder / REQUESTS
-    if not path.is_file():
-        raise ValueError(f"folder: {folder} holds no {REQUESTS}.")
-    lines = list(_lines(path))
-    rows = [Row(**{name: value for name, value in one.items() if name in _NAMES}) for one in lines[1:]]
-    return Recorded(lines[0], sorted(rows, key=lambda row: row.at), folder.name)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open() as file:
-        for text in file:
-            yield json.loads(text)
+    try:
+        texts = path.read_text().splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"folder: {folder} holds no {REQUESTS} that can be read.") from None
+    if texts and not texts[-1].endswith("\n"):
+        texts.pop()
+    if not texts:
+        raise ValueError(f"folder: {path} is empty.")
+    rows = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            one = json.loads(text)
+            if number == 1:
+                about = dict(one)
+            else:
+                rows.append(Row(**{name: value for name, value in one.items() if name in _NAMES}))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"folder: line {number} of {path} is none of a run: {error}.") from None
+    return Recorded(about, sorted(rows, key=lambda row: row.at), folder.name)

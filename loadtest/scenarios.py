@@ -55,6 +55,10 @@ class Scenario:
         return sum(expected(stream.rates) for stream in self.streams)
 
     @property
+    def kinds(self) -> set[str]:
+        return {stream.kind for stream in self.streams}
+
+    @property
     def seconds(self) -> float:
         return max(stream.rates[-1][0] for stream in self.streams)
 

@@ -24,6 +24,7 @@ PROMPT = "the camera pans slowly to the left"
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=200)
 """No bound on connections: one that had to wait for another's answer would be sent late."""
 TIMEOUT = httpx.Timeout(120.0, connect=30.0, pool=None)
+REACH_S = 30.0
 POLL_S = (0.2, 30.0)
 WITHOUT_ADVICE_S = 2.0
 ENDED = ("completed", "failed", "cancelled", "expired")
@@ -42,6 +43,28 @@ class Target:
     """Whether to say `size` and `seconds` in place of our own fields, which a peer does not know."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Fields that every request has besides, or instead."""
+
+    def form(self, request: Request) -> dict[str, str]:
+        """What a request says besides its picture."""
+        if self.standard:
+            own = standard_fields(request.fields)
+        else:
+            own = {name: str(value) for name, value in request.fields.items()}
+        return {"prompt": PROMPT, **own, **self.extra}
+
+
+class Keys:
+    """Of owners, each of whom keeps the one that it was given first."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._headers: dict[str, dict[str, str]] = {}
+
+    def headers(self, owner: str) -> dict[str, str]:
+        if owner not in self._headers:
+            key = self._keys[len(self._headers) % len(self._keys)] if self._keys else ""
+            self._headers[owner] = {"authorization": f"Bearer {key}"} if key else {}
+        return self._headers[owner]
 
 
 def standard_fields(fields: Fields) -> dict[str, str]:
@@ -65,7 +88,7 @@ class Server:
         kind = {".png": "image/png", ".webp": "image/webp"}.get(target.picture.suffix.lower(), "image/jpeg")
         self._files = {"input_reference": (name, target.picture.read_bytes(), kind)}
         self._http = httpx.AsyncClient(base_url=target.url, limits=LIMITS, timeout=TIMEOUT)
-        self._headers: dict[str, dict[str, str]] = {}
+        self._headers = Keys(target.keys).headers
 
     async def __aenter__(self) -> Server:
         return self
@@ -75,41 +98,26 @@ class Server:
     ) -> None:
         await self._http.aclose()
 
-    def headers(self, owner: str) -> dict[str, str]:
-        if owner not in self._headers:
-            keys = self._target.keys
-            key = keys[len(self._headers) % len(keys)] if keys else ""
-            self._headers[owner] = {"authorization": f"Bearer {key}"} if key else {}
-        return self._headers[owner]
-
-    def form(self, request: Request) -> dict[str, str]:
-        """What is sent besides the picture."""
-        if self._target.standard:
-            own = standard_fields(request.fields)
-        else:
-            own = {name: str(value) for name, value in request.fields.items()}
-        return {"prompt": PROMPT, **own, **self._target.extra}
-
     async def submit(self, request: Request) -> httpx.Response:
         """Raises httpx.HTTPError where no answer came."""
-        headers = self.headers(request.owner)
-        return await self._http.post("/v1/videos", data=self.form(request), files=self._files, headers=headers)
+        headers = self._headers(request.owner)
+        return await self._http.post("/v1/videos", data=self._target.form(request), files=self._files, headers=headers)
 
     async def retrieve(self, video_id: str, owner: str) -> httpx.Response:
-        return await self._http.get(f"/v1/videos/{video_id}", headers=self.headers(owner))
+        return await self._http.get(f"/v1/videos/{video_id}", headers=self._headers(owner))
 
     async def download(self, video_id: str, owner: str) -> int:
         """The clip's bytes, which are read and forgotten."""
         count = 0
         path = f"/v1/videos/{video_id}/content"
-        async with self._http.stream("GET", path, headers=self.headers(owner)) as response:
+        async with self._http.stream("GET", path, headers=self._headers(owner)) as response:
             response.raise_for_status()
             async for part in response.aiter_raw():
                 count += len(part)
         return count
 
     async def delete(self, video_id: str, owner: str) -> None:
-        await self._http.delete(f"/v1/videos/{video_id}", headers=self.headers(owner))
+        await self._http.delete(f"/v1/videos/{video_id}", headers=self._headers(owner))
 
 
 def poll_after_s(headers: Mapping[str, str]) -> float:
@@ -142,6 +150,22 @@ def _object(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def reached(url: str) -> str:
+    """The address without a `/v1` at its end, where anything answers there, be it an error.
+
+    Raises:
+        ValueError: nothing does, and why.
+    """
+    base = url.rstrip("/").removesuffix("/v1")
+    if not base.startswith(("http://", "https://")):
+        raise ValueError(f"url: {url!r} given; give it with http:// or https://.")
+    try:
+        httpx.get(f"{base}/v1/models", timeout=REACH_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ValueError(f"url: {url} cannot be reached: {error or type(error).__name__}.") from None
+    return base
 
 
 def machine() -> dict[str, Any]:

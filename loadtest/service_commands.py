@@ -17,9 +17,9 @@ from loadtest import overhead as measuring
 from loadtest import soak as soaking
 from loadtest import validation as validating
 from loadtest.arrivals import HOUR
-from loadtest.load_commands import shown
 from loadtest.options import Out, Seed, console, progress
 from loadtest.scenarios import hastened
+from loadtest.watching import shown
 
 
 def validate(
@@ -37,6 +37,7 @@ def validate(
     if not cases:
         allowed = ", ".join(one.name for one in validating.CASES)
         raise typer.BadParameter(f"{case!r} given; allowed: {allowed}.", param_hint="case")
+    options.folder(out)
     requests = list(hastened(row.draw(seed), speed, minutes * 60, from_hour * HOUR))
     progress.print(f"cards {speed:g} times as fast as real ones; measuring what the twin does not count")
     overheads = validating.probe(cases[0], speed, PICTURE, out)
@@ -75,6 +76,7 @@ def overhead(
     out: Out = Path("overhead"),
 ) -> None:
     """What the service costs beside a bare Serve handler, with listeners and long lines; exit code 1 if too much."""
+    options.folder(out)
     found = measuring.measure(turns, turn_s, submit_s, out, progress.print)
     table = Table("measured", "reads/s", "turns", "CPU ms", "submit p50 ms", "p90", "p99", "worst", "refused", "CPU ms")
     for row in (found.bare, *found.rows):
@@ -95,6 +97,7 @@ def soak(
     out: Out = Path("soak"),
 ) -> None:
     """Hours of steady load on a service of its own; exit code 1 if a process grows, or a clip is missing."""
+    options.folder(out)
     with shown() as told:
         found = soaking.soak(minutes * 60, rate, out, told)
     table = Table("process", "MiB, third quarter", "MiB, last quarter", "MiB an hour", "flat")

@@ -28,6 +28,10 @@ class Trace:
         return float(len(self.drawn))
 
     @property
+    def kinds(self) -> set[str]:
+        return {one.kind for one in self.drawn}
+
+    @property
     def seconds(self) -> float:
         return self.drawn[-1].at
 
@@ -43,14 +47,20 @@ def read(path: Path) -> Trace:
     """
     try:
         lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"trace: {error}") from None
+    except OSError as error:
+        raise ValueError(f"trace: {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"trace: {path} is no text.") from None
     drawn = []
     for number, text in enumerate(lines, start=1):
         try:
             drawn.append(_request(json.loads(text)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"trace: line {number} of {path} is no row of a trace: {error!r}") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"trace: line {number} of {path} is not JSON: {error}.") from None
+        except KeyError as error:
+            raise ValueError(f"trace: line {number} of {path} has no {error}, as rows of a trace have.") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"trace: line {number} of {path} is no row of a trace: {error}.") from None
     if not drawn:
         raise ValueError(f"trace: {path} holds no request.")
     return Trace(path.stem, sorted(drawn, key=lambda request: request.at))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from loadtest.baseline import RequestCounting
+from loadtest.baseline import RequestCounting, ServeDefaults
 from loadtest.quantile import quantile
 from loadtest.scenarios import Fields, Request
 from serving.parameters import VideoParameters
@@ -70,9 +70,9 @@ def ours(target_wait_s: float = 60.0, hold_s: float = 60.0) -> Policy:
     return ResolutionAware(Target(target_wait_s, 10 * target_wait_s), hold_s)
 
 
-def serves(cards: Iterable[Cards]) -> Policy:
-    """Serve's defaults."""
-    return RequestCounting({one.card: CARDS[one.card].memory_gib for one in cards})
+def serves(cards: Iterable[Cards], rules: ServeDefaults | None = None) -> Policy:
+    """Serve's defaults, or such rules."""
+    return RequestCounting({one.card: CARDS[one.card].memory_gib for one in cards}, rules)
 
 
 def play(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +17,17 @@ from loadtest.twin import Cards, Figures
 from serving.scheduling.simulator import Sample, Simulated
 
 COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d")
+OTHERS = "others", "0.6"
+WIDE = 64
+"""Letters of a title above one column."""
+
+
+def coloured(kinds: Iterable[str]) -> Mapping[str, tuple[str, str]]:
+    """(what the legend calls it, colour) of every kind that occurs; the rarest share one where there are many."""
+    counts = Counter(kinds)
+    most = sorted(kind for kind, _ in counts.most_common(len(COLOURS)))
+    own = {kind: (kind, colour) for kind, colour in zip(most, COLOURS, strict=False)}
+    return {kind: own.get(kind, OTHERS) for kind in [*most, *counts]}
 
 
 def waits_table(found: Mapping[str, Figures], title: str | None = None) -> Table:
@@ -60,7 +73,7 @@ def proof_table(found: Mapping[str, tuple[Sequence[Cards], Comparison]]) -> Tabl
 def draw(simulations: Mapping[str, Simulated], title: str, path: Path) -> None:
     """One column a simulation: jobs that wait, cards that are up, and each job's wait, over the same hours."""
     figure = Figure(figsize=(6.2 * len(simulations), 9.0), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle("\n".join(wrap(title, WIDE * len(simulations))))
     grid = figure.subplots(3, len(simulations), sharex=True, sharey="row", squeeze=False)
     for column, (name, simulated) in enumerate(simulations.items()):
         waiting, cards, waits = grid[:, column]
@@ -92,11 +105,12 @@ def _cards(axes: Axes, samples: Sequence[Sample]) -> None:
 
 
 def _waits(axes: Axes, simulated: Simulated) -> None:
-    kinds = sorted({outcome.arrival.kind for outcome in simulated.outcomes})
-    for colour, kind in zip(COLOURS, kinds, strict=False):
-        mine = [outcome for outcome in simulated.outcomes if outcome.arrival.kind == kind and not outcome.refused]
+    done = [outcome for outcome in simulated.outcomes if not outcome.refused]
+    colours = coloured(outcome.arrival.kind for outcome in simulated.outcomes)
+    for name, colour in dict.fromkeys(colours.values()):
+        mine = [outcome for outcome in done if colours[outcome.arrival.kind][0] == name]
         hours = [outcome.arrival.at / HOUR for outcome in mine]
-        axes.scatter(hours, [outcome.wait_s + 1 for outcome in mine], s=4, color=colour, label=kind, alpha=0.6)
+        axes.scatter(hours, [outcome.wait_s + 1 for outcome in mine], s=4, color=colour, label=name, alpha=0.6)
     axes.set_yscale("log")
     axes.set_ylabel("1 s + wait of each job")
     axes.legend(frameon=False, markerscale=3)

@@ -130,7 +130,7 @@ class Run:
             "gpu_seconds": round(seconds, 1),
             "cost": None if self._price is None else round(seconds / 3600 * self._price, 4),
             "begun": len(work.begun),
-            "bad_rows": [{"row": one.row, "param": one.param, "message": one.message} for one in problems],
+            "bad_rows": [_bad(one) for one in problems],
             "summary": f"{summary}; {len(problems)} bad rows",
         }
 
@@ -162,7 +162,7 @@ class Run:
         return done, {
             "clips": dict(counts),
             "gpu_seconds": round(gpu_seconds(work.clips, manifest.entries), 1),
-            "bad_rows": [{"row": one.row, "param": one.param, "message": one.message} for one in problems],
+            "bad_rows": [_bad(one) for one in problems],
             "manifest": str(self._folder / FILE),
             "contact_sheet": str(sheet),
             "summary": summary,
@@ -188,10 +188,14 @@ class Run:
         checked = {one.row.number: one for one in found if isinstance(one, CheckedRow)}
         bad = [*work.problems, *(one for one in found if isinstance(one, Problem))]
         bad.sort(key=lambda problem: problem.row)
-        _show("bad rows", [f"row {one.row}: {one.message}" for one in bad])
-        warned = [(number, warning["message"]) for number, row in checked.items() for warning in row.warnings]
-        _show("warnings", [f"row {number}, warning: {message}" for number, message in warned])
+        _show("bad rows", [f"{one.where}: {one.message}" for one in bad])
+        warned = [(row.row, warning["message"]) for row in checked.values() for warning in row.warnings]
+        _show("warnings", [f"row {row.number} ({row.name}), warning: {message}" for row, message in warned])
         return checked, bad
+
+
+def _bad(problem: Problem) -> dict[str, Any]:
+    return {"row": problem.row, "name": problem.name, "param": problem.param, "message": problem.message}
 
 
 def _show(what: str, lines: Sequence[str]) -> None:

@@ -77,11 +77,12 @@ async def _checked(wire: Wire, row: Row) -> CheckedRow | Problem:
     except ApiError as error:
         if error.code in HOPELESS:
             raise
-        return Problem(row.number, str(error), error.code, error.param)
+        return Problem(row.number, str(error), error.code, error.param, row.name)
     except I2VError as error:
-        return Problem(row.number, error.message, error.code, error.param)
+        return Problem(row.number, error.message, error.code, error.param, row.name)
     except OSError as error:
-        return Problem(row.number, f"picture: {row.picture} cannot be read: {error.strerror}.", param=PICTURE)
+        message = f"picture: {row.picture} cannot be read: {error.strerror}."
+        return Problem(row.number, message, param=PICTURE, name=row.name)
     fields.pop("seed", None)
     return CheckedRow(
         row=row,

@@ -42,10 +42,10 @@ def plan(rows: Iterable[Row], seeds: int) -> Iterator[PlannedClip | Problem]:
         try:
             yield from _clips(row, seeds)
         except InvalidParameter as error:
-            yield Problem(row.number, error.message, error.code, error.param)
+            yield Problem(row.number, error.message, error.code, error.param, row.name)
         except OSError as error:
             message = f"picture: {row.picture} cannot be read: {error.strerror or error}."
-            yield Problem(row.number, message, param="picture")
+            yield Problem(row.number, message, param="picture", name=row.name)
 
 
 def submission_key(clip: PlannedClip, attempt: int) -> str:

@@ -64,6 +64,12 @@ class Problem:
     message: str
     code: str = InvalidParameter.code
     param: str | None = None
+    name: str | None = None
+    """The row's, where it could be read so far: nobody counts the pictures of a folder."""
+
+    @property
+    def where(self) -> str:
+        return f"row {self.row}" if self.name is None else f"row {self.row} ({self.name})"
 
 
 def read_rows(source: Path, defaults: Defaults) -> tuple[list[Row], list[Problem]]:

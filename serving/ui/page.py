@@ -11,6 +11,7 @@ import gradio as gr
 from serving.client import ApiError, Video
 from serving.errors import RateLimited
 from serving.presets import BUILTIN
+from serving.remote_picture import FIELD
 from serving.ui import html
 from serving.ui.api import Api
 from serving.ui.catalog import Catalog
@@ -26,6 +27,8 @@ from serving.ui.words import Words
 
 TYPING_S = 0.7
 """How long a quote waits for the next change."""
+ANY_PROMPT = "pan"
+"""In a quote without a prompt: of what it costs, words decide nothing."""
 DAY_S = 86_400
 # Into a cookie that scripts cannot read.
 ENTER_KEY = "async (key) => { await fetch('../key', {method: 'POST', body: key}); return ''; }"
@@ -87,6 +90,8 @@ class Page:
         at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent).then(**quoting)
         moved = [control.input for control in (at.takes, *at.fields)]
         gr.on([at.picture.change, at.prompt.change, *moved], trigger_mode="always_last", **quoting)
+        # What was said of the one before is over.
+        gr.on([at.picture.change, at.prompt.change], None, None, at.notice, js="() => ''", **silent)
         asking = [at.generate.click, at.prompt.submit]
         submitting = gr.on(asking, self.submit, wishes, [at.shown, at.notice, at.quote], **silent)
         submitting.success(None, js=TO_THE_CLIPS)
@@ -146,18 +151,20 @@ class Page:
     async def quote(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """What it would cost, and what is worth a look, before anything is sent."""
         await asyncio.sleep(TYPING_S)
-        if not prompt.strip():
+        kept = uploaded(picture)
+        if kept is None and not prompt.strip():
             return "", ""
         try:
-            fields = await self._fields(prompt, settings, request)
-            kept = uploaded(picture)
+            # What is wrong with a picture, and what its clip costs, is known before the first word.
+            fields = await self._fields(prompt.strip() or ANY_PROMPT, settings, request)
             found = await self._quotes.quote(self._api(request), kept, fields)
         except ApiError as error:
             if error.code == RateLimited.code:
                 return UNTOUCHED, html.resting(self._words)
             return "", self._refusal(error)
         told = html.quote(found, int(takes), self._words, seen=kept is not None)
-        return html.warnings(found["warnings"], self._words), told
+        warnings = [row for row in found["warnings"] if prompt.strip() or row["field"] == FIELD]
+        return html.warnings(warnings, self._words), told
 
     async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
         """One job for each take, with seeds that follow one another where one is named."""

@@ -150,6 +150,9 @@ def test_errors_name_their_field(visit: Visit, service: ChildService, tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"no picture" * 20)
     upload(page, broken)
+    # What was said before the picture was chosen is over, and what is wrong with this one is known at once.
+    expect(page.locator("#quote [role=alert]")).to_contain_text("Picture · input_reference:")
+    expect(notice).to_have_count(0)
     page.fill("#prompt textarea", PROMPT)
     page.click("#generate")
     expect(notice).to_contain_text("Picture · input_reference:")

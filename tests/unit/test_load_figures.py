@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest import run_report
 from loadtest.cpu import Spent
 from loadtest.emulated import Pool
 from loadtest.knee import Limit, Trial, find, judge
@@ -15,6 +16,7 @@ from loadtest.quantile import quantile
 from loadtest.rows import Recorded, Row, line, read
 from loadtest.saturation import Clip
 from loadtest.scenarios import PREVIEW, Request, hastened
+from loadtest.twin_report import coloured
 from loadtest.validation import Case, Compared, Overheads, begun, compare, predict, probed
 from serving.jobs.job import accepted_at, new_job_id
 
@@ -66,6 +68,43 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert run.about == {"scenario": "mix"}
 
 
+def test_a_last_line_that_was_cut_off_is_left_out_and_any_other_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    whole = '{"scenario": "mix", "requests": 3}\n' + line(done(0, 1.0)) + line(done(1, 2.0))
+    path.write_text(whole + line(done(2, 3.0))[:-9])
+    run = read(tmp_path)
+    assert [row.number for row in run.rows] == [0, 1]
+    assert "2 of 3 requests" in run_report.notes(run)[1]
+    for broken in ("", '{"scenario": "mix"', whole + '{"number": 2}\n', whole + "what?\n"):
+        path.write_text(broken)
+        with pytest.raises(ValueError, match="is empty" if len(broken) < 50 else "line 4 of"):
+            read(tmp_path)
+
+
+def test_runs_of_other_requests_are_told_apart() -> None:
+    one = {"scenario": "sale", "seed": 0, "times": 6.0, "from_hour": 1.0, "minutes": 1.0, "url": "http://a"}
+    assert run_report.unlike(one, one | {"url": "http://b"}) == []
+    assert run_report.unlike(one, one | {"times": 3.0, "seed": 1}) == ["seed: 0 and 1", "times: 6.0 and 3.0"]
+
+
+def test_no_kind_is_left_out_of_a_plot() -> None:
+    found = coloured(f"kind {n}" for n in range(12) for _ in range(20 - n))
+    assert len(found) == 12
+    assert len({colour for _, colour in found.values()}) == 8
+    assert {found[f"kind {n}"][0] for n in range(7, 12)} == {"others"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_of_which_nothing_came_is_drawn_too() -> None:
+    run = Recorded({}, [refused(0, 1.0), refused(1, 2.0)])
+    found = measure(run, [promise("wait.p95=3s")])
+    assert len(run_report.draw({"run": (run, found)}).axes) == 4
+
+
+def test_a_try_without_a_request_holds_nothing() -> None:
+    assert not judge(Recorded({}, []), 0.1, 1.0, [promise("p90=20s")]).held
+
+
 def test_goodput_counts_what_was_in_time_alone() -> None:
     rows = [*(done(n, float(n)) for n in range(8)), done(8, 8.0, wait_s=52.0), refused(9, 9.0)]
     found = measure(Recorded({}, rows), [promise("p80=10s"), promise("p90=10s"), promise("wait.p80=3s")])
@@ -101,7 +140,7 @@ def test_the_limit_that_was_reached_first_is_named_first() -> None:
     judged = judge(Recorded({}, rows), 1.0, 100.0, [promise("p90=20s")])
     assert not judged.held
     assert [limit.name for limit in judged.limits][-1] == "refusals"
-    assert {"the line", "all latency p90 within 20 s"} < {limit.name for limit in judged.limits}
+    assert {"the line", "interactive latency p90 within 20 s"} < {limit.name for limit in judged.limits}
     late = next(limit for limit in judged.limits if "p90" in limit.name)
     assert "on queue" in late.detail
     # The first to break it was due at 26; ten more may. That one's time was up twenty seconds after.

@@ -55,8 +55,8 @@ def test_every_scenario_is_legal_and_drawn_alike_twice(scenario: Scenario) -> No
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("p95=120s", Promise("all", "latency", 95, 120.0)),
-        ("wait.p50=1.5", Promise("all", "wait", 50, 1.5)),
+        ("p95=120s", Promise("interactive", "latency", 95, 120.0)),
+        ("wait.p50=1.5", Promise("interactive", "wait", 50, 1.5)),
         ("batch standard:p99=3600s", Promise("batch standard", "latency", 99, 3600.0)),
     ],
 )

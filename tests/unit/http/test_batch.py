@@ -136,6 +136,8 @@ def test_bad_rows_are_named_and_nothing_is_submitted(roomy: Api, tmp_path: Path)
             (8, "num_frames"),
             (9, "picture"),
         ]
+        # A folder's rows nobody counts.
+        assert [row["name"] for row in told["bad_rows"]] == ["a", "b", "cut", "d", None, "gone", "none"]
         assert roomy.count() == 0
         code, told = batch(server, source, tmp_path / "clips", *WORDS, "--dry-run")
         assert (code, told["clips"], len(told["bad_rows"]), roomy.count()) == (2, 1, 7, 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -22,12 +24,12 @@ from loadtest import hammer
 from loadtest.__main__ import app
 from loadtest.knee import trial
 from loadtest.measured import measure
-from loadtest.openloop import Progress
+from loadtest.openloop import Player, Progress
 from loadtest.plan import promise
 from loadtest.recording import record
-from loadtest.rows import Recorded, read
+from loadtest.rows import Recorded, Row, read
 from loadtest.scenarios import Request, Scenario, Stream
-from loadtest.server import Target
+from loadtest.server import Server, Target
 from loadtest.soak import Sample, growth, memory
 from serving.jobs.job import JobStatus
 
@@ -173,6 +175,78 @@ def test_more_than_a_queue_takes_is_named_as_what_gave(api: Api, still: Path, tm
     assert "server_overloaded" in tried.limits[0].detail
 
 
+def test_rows_that_cannot_be_written_end_the_run_and_leave_nothing(
+    make_api: Callable[..., Api], still: Path, tmp_path: Path
+) -> None:
+    """The first row is of what is refused; the others wait by then."""
+    api = make_api(max_waiting_jobs=1000)
+    asked = [*every(0.0, 3), Request(0.5, "odd", "", {"num_frames": 999}), Request(3600.0, "never", "", SMALL)]
+
+    def full(row: Row) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def play(url: str) -> None:
+        async with Server(Target(url, still)) as server:
+            await Player(server, full).play(asked)
+
+    with listening(api) as url:
+        with pytest.raises(OSError, match="No space left"):
+            asyncio.run(play(url))
+        assert api.count() == 0
+    (tmp_path / "requests.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        record(tmp_path, Target("http://127.0.0.1:1", still), asked, {})
+
+
+def test_ctrl_c_leaves_rows_and_a_report(make_api: Callable[..., Api], still: Path, tmp_path: Path) -> None:
+    api, folder = make_api(max_waiting_jobs=1000), tmp_path / "run"
+
+    def interrupt() -> None:
+        wait_for(lambda: api.count() >= 2)
+        signal.raise_signal(signal.SIGINT)
+
+    with listening(api) as url:
+        pressing = threading.Thread(target=interrupt)
+        pressing.start()
+        common = ["run", "--url", f"{url}/v1", "--scenario", "mix", "--times", "30", "--picture", str(still)]
+        done = CliRunner().invoke(app, [*common, "--standard", "--set", "size=256x256", "-o", str(folder)])
+        pressing.join()
+        assert api.count() == 0
+        assert (done.exit_code, "interrupted" in done.stderr) == (130, True), done.output
+        assert len(read(folder).rows) >= 2
+        assert "Broken off" in (folder / "report.html").read_text()
+        # Nobody's rows are written over.
+        again = CliRunner().invoke(app, [*common, "-o", str(folder)])
+        assert (again.exit_code, "holds a run already" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["run", "--url", "http://127.0.0.1:9", "--scenario", "mix"], "cannot be reached"),
+        (["run", "--url", "localhost:8000", "--scenario", "mix"], "http:// or https://"),
+        (["run", "--url", "http://127.0.0.1:9", "--scenario", "mix", "--from-hour", "99"], "asks for nothing"),
+        (
+            ["run", "--url", "http://127.0.0.1:9", "--scenario", "mix", "--slo", "256:p95=1s"],
+            "'256' given",
+        ),
+        (["plan", "--scenario", "sale", "--slo", "preveiw:p95=1s"], "'preveiw' given; allowed: batch standard"),
+        (["plan", "--scenario", "sale", "--slo", "p95=1s", "--price", "h100=cheap"], "such as rtx4090=0.35"),
+        (["plan", "--scenario", "sale", "--slo", "p95=1s", "-o", "/proc/plan"], "cannot be written"),
+        (["simulate", "--scenario", "sale", "--pool", "rtx4090"], "such as rtx4090=0-12"),
+        (["simulate", "--scenario", "sale", "--pool", "h100=1", "--pool", "h100=2"], "h100 given twice"),
+        (["knee", "--slo", "p95=1s", "--hold", "10"], "too few to judge by"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is(
+    argv: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, argv)
+    assert (done.exit_code, told in " ".join(done.stderr.split())) == (2, True), done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_report_and_comparison(api: Api, still: Path, tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     with listening(api) as url, finishing(api):
@@ -189,6 +263,9 @@ def test_run_report_and_comparison(api: Api, still: Path, tmp_path: Path) -> Non
     assert both.exit_code == 0, both.output
     assert "A one" in both.stdout
     assert "B two" in both.stdout
+    # By the promise that both were made with; the same requests were sent to both.
+    assert "interactive latency p50 within 30 s" in both.stdout
+    assert "NOT the same" not in both.stdout
     assert (tmp_path / "both" / "report.html").is_file()
 
 
