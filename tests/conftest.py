@@ -251,7 +251,7 @@ def one_step_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(tmp_path_factory: pytest.TempPathFactory, one_step_model: Path) -> Iterator[ChildService]:
     """A whole service with its page: one for all tests that leave it whole."""
     # Ray's processes tell their metrics every ten seconds, if not told otherwise.
-    often = {"RAY_metrics_report_interval_ms": "1000"}
+    often = {"RAY_metrics_report_interval_ms": "2000"}
     running = ChildService(tmp_path_factory.mktemp("service"), I2V_MODEL=str(one_step_model), I2V_PAGE="1", **often)
     running.start()
     while httpx.get(f"{running.url}/ui/", timeout=60).status_code == 503:
