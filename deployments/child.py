@@ -82,7 +82,7 @@ class ChildService:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.kill_everything()
                     raise ApiError(f"The service did not start:\n{self.console()}", code="not_started")
-                time.sleep(0.1)
+                time.sleep(0.25)
 
     def console(self) -> str:
         """All that its starts wrote."""

@@ -161,7 +161,8 @@ class Service:
                     self._say("starting", f"starting: {told or 'the first card'}")
                 if time.monotonic() - began > SLOW_START_S:
                     began = time.monotonic()
-                    self._say("starting", f"still waiting for {told}: is there a node with its card and label?")
+                    missing = told or "the first card"
+                    self._say("starting", f"still waiting for {missing}: is there a node with its card and label?")
                 self._stop.wait(0.3)
         return False
 

@@ -6,6 +6,7 @@ PostgreSQL's binaries are looked for in PATH and in /usr/lib/postgresql. Without
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pwd
@@ -28,6 +29,7 @@ from sqlalchemy import create_engine, text
 from deployments.child import ChildService, free_port
 from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore, open_store
+from serving.presets import BUILTIN_FOLDER, PROFILE_FILE
 from serving.request import VideoRequest
 from serving.storage import DirectoryStorage, S3Storage, Storage
 
@@ -235,9 +237,22 @@ def storage(storage_at: str | Path) -> Storage:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildService]:
+def one_step_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in model's folder, where a clip may take a single step: most tests look at no more of it."""
+    folder = tmp_path_factory.mktemp("model") / "builtin"
+    shutil.copytree(BUILTIN_FOLDER, folder)
+    profile = json.loads((folder / PROFILE_FILE).read_text())
+    profile["num_inference_steps"] |= {"low": 1.0}
+    (folder / PROFILE_FILE).write_text(json.dumps(profile))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, one_step_model: Path) -> Iterator[ChildService]:
     """A whole service with its page: one for all tests that leave it whole."""
-    running = ChildService(tmp_path_factory.mktemp("service"), I2V_PAGE="1")
+    # Ray's processes tell their metrics every ten seconds, if not told otherwise.
+    often = {"RAY_metrics_report_interval_ms": "2000"}
+    running = ChildService(tmp_path_factory.mktemp("service"), I2V_MODEL=str(one_step_model), I2V_PAGE="1", **often)
     running.start()
     while httpx.get(f"{running.url}/ui/", timeout=60).status_code == 503:
         time.sleep(0.2)

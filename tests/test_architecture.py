@@ -164,8 +164,11 @@ def test_rooms_bear_nouns() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("module", ["serving.http.app", "serving.cli", "serving.scheduling.placement"])
+LIGHT = ["serving.http.app", "serving.cli", "serving.scheduling.placement", "serving.engine.weights"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_light_rooms_stay_light(module: str) -> None:
-    """The ingress, the command and the Serve controller must not wait for PyTorch to be imported."""
+    """The ingress, the command, the Serve controller and who looks for weights must not wait for PyTorch."""
     code = f"import sys, {module}; sys.exit(int(any(m in sys.modules for m in ('torch', 'ray', 'diffusers'))))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

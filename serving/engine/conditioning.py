@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from serving.engine.encoders import Encoders, Sight
-from serving.engine.weights import Modules
+from serving.engine.modules import Modules
 from serving.request import VideoRequest
 
 

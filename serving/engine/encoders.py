@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from serving.engine.weights import Modules
+from serving.engine.modules import Modules
 
 T = TypeVar("T")
 PROMPTS = 64

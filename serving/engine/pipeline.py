@@ -21,11 +21,12 @@ from serving.engine.contract import Clip, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
 from serving.engine.encoders import Encoders
 from serving.engine.link import Link, Meeting
+from serving.engine.modules import Modules, default_dtype, load
 from serving.engine.partner import Partner
 from serving.engine.replay import Replay
 from serving.engine.residence import Residence
 from serving.engine.unet import UNet
-from serving.engine.weights import Modules, Weights, default_dtype, load
+from serving.engine.weights import Weights
 from serving.errors import DoesNotFit, InsufficientGpuMemory
 from serving.parameters import VideoParameters
 from serving.request import VideoRequest, resolve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from serving.engine.weights import Modules
+from serving.engine.modules import Modules
 
 
 class Residence:

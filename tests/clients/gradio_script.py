@@ -29,7 +29,7 @@ def main(url: str, picture: str, folder: str, key: str | None = None) -> None:
         ("parameters", True),
     ]
 
-    parameters = {"num_inference_steps": 4, "seed": 5, "angles": ["pan left, slowly", "zoom in"], "loop": "pingpong"}
+    parameters = {"num_inference_steps": 1, "seed": 5, "angles": ["pan left, slowly", "zoom in"], "loop": "pingpong"}
     clip, video = client.predict(handle_file(picture), "a mug on a table", parameters, api_name="/generate")
     assert Path(clip).read_bytes()[4:8] == b"ftyp"
     assert (video["status"], video["parameters"]["seed"]) == ("completed", 5), video
@@ -37,7 +37,10 @@ def main(url: str, picture: str, folder: str, key: str | None = None) -> None:
 
     # By name, and as a job that is waited for.
     job = client.submit(
-        picture=handle_file(picture), prompt="pan left", parameters={"format": "gif"}, api_name="/generate"
+        picture=handle_file(picture),
+        prompt="pan left",
+        parameters={"format": "gif", "num_inference_steps": 1},
+        api_name="/generate",
     )
     moving, _ = job.result(timeout=120)
     assert Path(moving).read_bytes()[:4] == b"GIF8"

@@ -28,7 +28,7 @@ def python_package(name: str, version: str) -> Path:
     wanted = name if version == NEWEST else f"{name}=={version}"
     return _installed(
         f"{name}-{version}",
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", "--target", "."],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", "--no-compile", "--target", "."],
         wanted,
     )
 

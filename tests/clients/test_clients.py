@@ -79,13 +79,13 @@ def test_hugging_face_s_client_as_it_is(service: ChildService) -> None:
     clip = client.image_to_image(
         PICTURE.read_bytes(),
         prompt="pan left",
-        num_inference_steps=4,
+        num_inference_steps=1,
         target_size={"width": 256, "height": 256},
         format="gif",
     )
     assert (clip.format, clip.size, getattr(clip, "n_frames", 1)) == ("GIF", (256, 256), 8)
     # Without parameters it sends the picture's bytes alone.
-    plain = InferenceClient(model=f"{service.url}/models/builtin?format=gif&num_inference_steps=4")
+    plain = InferenceClient(model=f"{service.url}/models/builtin?format=gif&num_inference_steps=1")
     assert plain.image_to_image(str(PICTURE)).format == "GIF"
     with pytest.raises(HfHubHTTPError) as refused:
         client.image_to_image(PICTURE.read_bytes(), prompt="pan left", num_frames=99)
@@ -99,7 +99,7 @@ def test_hugging_face_s_image_to_video(service: ChildService, tmp_path: Path, mo
     task: Any = HFInferenceBinaryInputTask("image-to-video")
     monkeypatch.setitem(providers.PROVIDERS["hf-inference"], "image-to-video", task)
     client = InferenceClient(model=f"{service.url}/models/builtin")
-    video = client.image_to_video(PICTURE.read_bytes(), prompt="pan left", num_frames=9, num_inference_steps=4, seed=0)
+    video = client.image_to_video(PICTURE.read_bytes(), prompt="pan left", num_frames=9, num_inference_steps=1, seed=0)
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(video)
     assert (probe(clip).frames, probe(clip).codec) == (9, "h264")
@@ -107,7 +107,7 @@ def test_hugging_face_s_image_to_video(service: ChildService, tmp_path: Path, mo
 
 def test_a_browser_s_way_of_following(service: ChildService) -> None:
     """As the standard of server-sent events has it: each new connection brings the last id, and 204 ends it."""
-    form = {"prompt": "pan left", "num_inference_steps": "4"}
+    form = {"prompt": "pan left", "num_inference_steps": "1"}
     with httpx.Client(base_url=service.url, timeout=60) as http:
         video = http.post("/v1/videos", data=form, files={"input_reference": PICTURE.read_bytes()}).json()["id"]
         last, seen = "", []

@@ -24,7 +24,7 @@ from pages import PAGES, ROOT, Block, blocks
 
 from deployments.child import ChildService, free_port
 from serving.clip import probe
-from serving.presets import BUILTIN_FOLDER, PROFILE_FILE
+from serving.presets import PROFILE_FILE
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 SAVED = re.compile(r"(?:-o |write_to_file\(\"|writeFileSync\(\")([\w.-]+\.(?:mp4|webm|gif|jpg))")
@@ -35,12 +35,12 @@ RUN.sort(key=lambda page: page.stem == "api")
 
 
 @pytest.fixture(scope="module")
-def quick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick_model(one_step_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built-in model with one step by default."""
-    folder = tmp_path_factory.mktemp("model") / "builtin"
-    shutil.copytree(BUILTIN_FOLDER, folder)
+    folder = tmp_path_factory.mktemp("quick") / "builtin"
+    shutil.copytree(one_step_model, folder)
     profile = json.loads((folder / PROFILE_FILE).read_text())
-    profile["num_inference_steps"] |= {"low": 1.0, "default": 1.0}
+    profile["num_inference_steps"] |= {"default": 1.0}
     (folder / PROFILE_FILE).write_text(json.dumps(profile))
     return folder
 

@@ -11,10 +11,11 @@ from PIL import Image
 from serving.engine import kernels, products, random_weights, sampler
 from serving.engine.card import describe
 from serving.engine.conditioning import Conditioning
+from serving.engine.modules import Modules
 from serving.engine.pipeline import Pipeline
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
-from serving.engine.weights import Modules, locate
+from serving.engine.weights import locate
 from serving.errors import DoesNotFit
 from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, RANDOM

@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 
 from serving.engine import random_weights
+from serving.engine.modules import Modules, default_dtype
 from serving.engine.pipeline import Pipeline
 from serving.engine.random_weights import Architecture
-from serving.engine.weights import Modules, default_dtype, locate
+from serving.engine.weights import locate
 from serving.errors import Cancelled, InsufficientGpuMemory
 from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, RANDOM

@@ -1,6 +1,7 @@
 """kill -9 at the worst moments: what was accepted still ends, and is published once.
 
-The cards are emulated, so that only starts and recoveries take time; a real model's crash is tried in test_main_job.
+The cards are emulated, so that only starts and recoveries take time. The first start is by `serve run`, the second by
+`i2v serve`, over the same folder: two starts are all that the tests take, each half a minute of a small machine.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import openai
@@ -16,8 +18,10 @@ import pytest
 from harness import LIMIT_S, PICTURE, Service, wait_for
 from receiver import Receiver
 
+from deployments.child import ROOT
 from serving.client import Client, Video
 from serving.clip import probe
+from serving.jobs.store import open_store
 
 STEPS = 40
 """Six seconds of an emulated card's work."""
@@ -27,12 +31,17 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that loses one process after another, and is whole again after each test."""
+    """A service that loses one process after another, and is whole again after each test.
+
+    `serve run serve_config.yaml` is the whole deployment.
+    """
     pools = [{"name": "default", "card": "rtx4090", "model": "emulated"}]
     hooks = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "1"}
     folder = tmp_path_factory.mktemp("own")
     service = Service(folder, I2V_POOLS=json.dumps(pools), I2V_LEASE_S="8", I2V_STEP_TIMEOUT_S="8", **hooks)
-    service.start()
+    config = (ROOT / "serve_config.yaml").read_text().replace("port: 8000", f"port: {service.port}")
+    (folder / "serve_config.yaml").write_text(config)
+    service.start(str(Path(sys.executable).parent / "serve"), "run", "serve_config.yaml")
     yield service
     service.kill_everything()
 
@@ -111,18 +120,6 @@ def test_the_dispatcher_dies_between_a_webhook_and_its_note(own: Service) -> Non
     assert video["id"] in first.body
 
 
-def test_stopping_charges_no_attempt_and_serve_run_goes_on(own: Service) -> None:
-    """`serve run serve_config.yaml` is the whole deployment."""
-    config = (Path(__file__).parents[2] / "serve_config.yaml").read_text().replace("port: 8000", f"port: {own.port}")
-    (own.folder / "serve_config.yaml").write_text(config)
-    with Client(own.url) as client:
-        video = submit_and_reach_the_model(client)
-        assert own.stop() == 0
-        own.start(str(Path(sys.executable).parent / "serve"), "run", "serve_config.yaml")
-        assert get(client, video)["status"] != "failed"
-        assert_completed_once(own, client, video, attempt=2)
-
-
 def test_every_process_dies_in_mid_job(own: Service) -> None:
     with Client(own.url) as client:
         running = submit_and_reach_the_model(client)
@@ -131,3 +128,16 @@ def test_every_process_dies_in_mid_job(own: Service) -> None:
         own.start()
         assert_completed_once(own, client, running, attempt=2)
         assert_completed_once(own, client, waiting, attempt=1)
+
+
+def test_stopping_charges_no_attempt_and_the_job_waits_for_the_next_start(own: Service) -> None:
+    """The last one: nothing is started again."""
+    with Client(own.url) as client:
+        video = submit_and_reach_the_model(client)
+    assert own.stop() == 0
+    with closing(open_store(f"sqlite:///{own.folder}/data/jobs.sqlite3")) as store:
+        left = store.get(video["id"])
+        assert (left.status, left.attempt, left.crashes) == ("queued", 1, 0)
+        again = store.claim("default", left.model, "the next start's card", lease_s=8)
+    assert again is not None
+    assert (again.id, again.attempt) == (video["id"], 2)

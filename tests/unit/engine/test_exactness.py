@@ -21,8 +21,9 @@ from PIL import Image
 from serving.engine import attention, sampler
 from serving.engine.conditioning import condition, generator_for, read
 from serving.engine.encoders import Encoders
+from serving.engine.modules import load
 from serving.engine.pipeline import Pipeline
-from serving.engine.weights import load, locate
+from serving.engine.weights import locate
 from serving.presets import BUILTIN_FOLDER
 from serving.request import VideoRequest
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from serving.engine.modules import Modules
 from serving.engine.pipeline import Pipeline
 from serving.engine.residence import Residence
-from serving.engine.weights import Modules
 
 META = torch.device("meta")
 

@@ -17,8 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from serving.engine import layout, weights
+from serving.engine.modules import default_dtype, load
 from serving.engine.pipeline import Pipeline
-from serving.engine.weights import TWO_WAYS, default_dtype, load, locate
+from serving.engine.weights import TWO_WAYS, locate
 from serving.errors import WeightsUnavailable
 from serving.presets import I2VGEN_XL
 from serving.request import VideoRequest
