@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import torch
 from safetensors.torch import load, save
@@ -25,7 +25,6 @@ from serving.engine.link import Link, LinkLost, Meeting, connect
 from serving.engine.parcel import Parcel
 from serving.engine.replay import Replay
 from serving.engine.sampler import Predict
-from serving.engine.unet import Prepared
 from serving.scheduling.accelerations import EXACT, Step
 
 logger = logging.getLogger(__name__)
@@ -65,9 +64,10 @@ class Partner:
         Args:
             should_stop: asked while the other half is waited for; the prediction then raises Cancelled.
         """
+        self._send(json.dumps(asdict(self._source)).encode())
+        self._send(_opening(conditioning))  # so that both prepare it at once
         prepared = replay.unet.prepare(conditioning)
         mine, other = prepared.half(0), prepared.half(1)
-        self._send(json.dumps(asdict(self._source)).encode())
         outward: Parcel | None = None
         homeward = Parcel(conditioning.noise)
 
@@ -76,7 +76,7 @@ class Partner:
             first = outward is None
             if outward is None:
                 outward = Parcel(timestep, latents)
-                self._send(_opening(other, timestep, latents))
+                self._send(_bytes(timestep=timestep, latents=latents))
             else:
                 self._send(outward.pack(timestep, latents))
             began = time.perf_counter()
@@ -151,14 +151,17 @@ def assist(
         Cancelled: `should_stop` said so.
     """
     device = replay.unet.device
-    theirs = link.receive(BEGINNING_S, should_stop)
-    if theirs == GOODBYE:
+    if (theirs := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
         return 0
     if json.loads(theirs) != asdict(source):
         raise LinkLost(f"the leader computes with {theirs!r}, this card with {source}")
-    if (opening := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+    if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
         return 0
-    prepared, timestep, latents = _opened(bytes(opening), device)
+    prepared = replay.unet.prepare(Conditioning(**_tensors(message, device))).half(1)
+    if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+        return 0
+    begun = _tensors(message, device)
+    timestep, latents = begun["timestep"], begun["latents"]
     outward, homeward = Parcel(timestep, latents), Parcel(latents)
     halves = 0
     while True:
@@ -171,15 +174,16 @@ def assist(
         timestep, latents = outward.unpack(message)
 
 
-def _opening(prepared: Prepared, timestep: torch.Tensor, latents: torch.Tensor) -> bytes:
-    """All that the steps have in common, and what the first one begins with."""
-    tensors = {f"context.{number}": context for number, context in enumerate(prepared.contexts)}
-    tensors |= {"picture": prepared.picture, "fps": prepared.fps, "timestep": timestep, "latents": latents}
+def _opening(conditioning: Conditioning) -> bytes:
+    """All that the steps have in common. Not prepared: the keys and values would be many times as much to send."""
+    parts = {part.name: getattr(conditioning, part.name) for part in fields(conditioning)}
+    return _bytes(**parts)
+
+
+def _bytes(**tensors: torch.Tensor) -> bytes:
     message: bytes = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
     return message
 
 
-def _opened(message: bytes, device: torch.device) -> tuple[Prepared, torch.Tensor, torch.Tensor]:
-    tensors = {name: tensor.to(device) for name, tensor in load(message).items()}
-    contexts = tuple(tensors[f"context.{number}"] for number in range(len(tensors) - 4))
-    return Prepared(tensors["picture"], tensors["fps"], contexts), tensors["timestep"], tensors["latents"]
+def _tensors(message: bytearray, device: torch.device) -> dict[str, torch.Tensor]:
+    return {name: tensor.to(device) for name, tensor in load(bytes(message)).items()}
