@@ -46,6 +46,7 @@ class Trial:
     limits: Sequence[Limit]
     """In the order in which they were reached; none where the rate held."""
     p50_s: float
+    """Of the requests that something is promised of, as `p95_s`; of those that became clips."""
     p95_s: float
     refused: float
     """Of all requests."""
@@ -146,7 +147,8 @@ def judge(recorded: Recorded, rate: float, seconds: float, promises: Sequence[Pr
     if not rows:
         # By chance, at a low rate: nothing is known of it.
         return Trial(rate, seconds, [Limit("nothing", 0.0, "no request was due")], math.inf, math.inf, 0.0, 0, {})
-    whole = [row.whole_s for row in rows if row.whole_s is not None]
+    promised = [row for row in rows if any(promise.applies(row.kind, row.priority) for promise in promises)]
+    whole = [row.whole_s for row in promised if row.whole_s is not None]
     last = max((row.at for row in rows), default=0.0)
     counts = open_at(rows, max(last / 100, 0.1))
     at_end = next((count for at, count in reversed(counts) if at <= last), 0)

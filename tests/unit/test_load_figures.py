@@ -152,6 +152,13 @@ def test_a_steady_line_is_no_limit() -> None:
     assert judge(Recorded({}, rows), 1.0, 200.0, [promise("p90=20s")]).held
 
 
+def test_percentiles_of_a_try_are_of_those_that_were_promised_something() -> None:
+    batch = [done(100 + n, float(n), wait_s=500.0, kind="night", priority="batch") for n in range(10)]
+    rows = [done(n, float(n)) for n in range(10)] + batch
+    assert judge(Recorded({}, rows), 1.0, 10.0, [promise("p90=20s")]).p95_s == pytest.approx(9.2)
+    assert judge(Recorded({}, rows), 1.0, 10.0, [promise("night:p90=20s")]).p95_s == pytest.approx(507.2)
+
+
 @pytest.mark.parametrize(("limit", "start"), [(0.83, 0.1), (0.83, 5.0), (7.0, 0.1)])
 def test_the_knee_is_found_from_below_and_above(limit: float, start: float) -> None:
     tried = []
