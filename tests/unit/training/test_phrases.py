@@ -33,6 +33,22 @@ TERSE = {
 """Named by people and by our own templates; in none of them is the whole prompt one that was drawn."""
 
 
+NO_MOVE = (
+    "a sleepy cat on a sofa, cozy",
+    "Leather handbag on a marble table, studio light",
+    "waves crashing on the rocks at sunset",
+    "A man playing the guitar in the rain, cinematic",
+    "the dog runs through the snow",
+    "sushi platter with chopsticks, top view",
+    "birds flying over the lake, golden hour",
+    "bicycle leaning against a yellow wall",
+    "clouds drifting over wheat fields",
+    "woman in a trench coat walking through the city",
+    "a lighthouse in a storm",
+    "toy car on a wooden floor",
+)
+"""Some have motion in them, none of the camera's."""
+
 LEAST_HEARD = {FIRST: 0.97, SECOND: 0.93, THIRD: 0.95}
 """Of each list's prompts, the share that the shipped encoder puts to the right move."""
 
@@ -92,6 +108,10 @@ def test_the_encoder_hears_drawn_prompts(encoder: CLIPTextModel, tokenizer: CLIP
 def test_the_encoder_hears_what_people_say(prompt: str, encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
     ((move, _),) = heard(encoder, tokenizer, [prompt])
     assert MOVES[move].name == TERSE[prompt]
+
+
+def test_prompts_without_a_move_mean_a_gentle_zoom(encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    assert heard(encoder, tokenizer, NO_MOVE) == [(BY_NAME["zoom in"], GENTLE)] * len(NO_MOVE)
 
 
 @pytest.mark.parametrize("file", LEAST_HEARD, ids=lambda file: file.stem)
