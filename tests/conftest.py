@@ -237,22 +237,28 @@ def storage(storage_at: str | Path) -> Storage:
 
 
 @pytest.fixture(scope="session")
-def one_step_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in model's folder, where a clip may take a single step: most tests look at no more of it."""
-    folder = tmp_path_factory.mktemp("model") / "builtin"
-    shutil.copytree(BUILTIN_FOLDER, folder)
-    profile = json.loads((folder / PROFILE_FILE).read_text())
-    profile["num_inference_steps"] |= {"low": 1.0}
-    (folder / PROFILE_FILE).write_text(json.dumps(profile))
-    return folder
+def model_of_steps(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a folder of the built-in model with such steps (`low`, `high`, `default`) in its profile."""
+
+    def made(**steps: float) -> Path:
+        folder = tmp_path_factory.mktemp("model") / "builtin"
+        shutil.copytree(BUILTIN_FOLDER, folder)
+        profile = json.loads((folder / PROFILE_FILE).read_text())
+        profile["num_inference_steps"] |= steps
+        (folder / PROFILE_FILE).write_text(json.dumps(profile))
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, one_step_model: Path) -> Iterator[ChildService]:
+def service(tmp_path_factory: pytest.TempPathFactory, model_of_steps: Callable[..., Path]) -> Iterator[ChildService]:
     """A whole service with its page: one for all tests that leave it whole."""
     # Ray's processes tell their metrics every ten seconds, if not told otherwise.
     often = {"RAY_metrics_report_interval_ms": "2000"}
-    running = ChildService(tmp_path_factory.mktemp("service"), I2V_MODEL=str(one_step_model), I2V_PAGE="1", **often)
+    # Most tests look at no more of a clip than a single step gives.
+    model = str(model_of_steps(low=1.0))
+    running = ChildService(tmp_path_factory.mktemp("service"), I2V_MODEL=model, I2V_PAGE="1", **often)
     running.start()
     while httpx.get(f"{running.url}/ui/", timeout=60).status_code == 503:
         time.sleep(0.2)

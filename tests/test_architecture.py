@@ -29,7 +29,6 @@ ORDER = [
     "subject",
     "picture_warnings",
     "picture",
-    "png",
     "preprocessing",
     "decoder",
     "settings",

@@ -15,8 +15,6 @@ from serving.training.recipe import PARTS, Recipe, cook, enlarge
 
 FOLDERS = {"text": "text_encoder", "vision": "image_encoder", "vae": "vae", "unet": "unet"}
 """Where a part lies in a model's folder."""
-INSTALLED = Path()
-"""Stands for the photographs' own packages."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     evaluate.add_argument("--drawn", type=int, default=0, help="how many drawn scenes that were never trained on")
     evaluate.add_argument("--products", type=int, default=3, help="how many drawn product shots on plain ground")
     evaluate.add_argument(
-        "--photos", type=Path, nargs="?", const=INSTALLED, metavar="FOLDER",
+        "--photos", type=Path, nargs="?", const=True, metavar="FOLDER",
         help="five photographs too, of a folder, or those that come with the training extra",
     )  # fmt: skip
     evaluate.add_argument("--prompts", type=Path, nargs="+", help="lists of moves and prompts; all never seen if none")
@@ -133,7 +131,7 @@ def _pictures(options: argparse.Namespace) -> tuple[list[str], torch.Tensor]:
     found |= {f"drawn {index}": picture(HELD_OUT + index, side) for index in range(options.drawn)}
     found |= {f"product {index}": product(HELD_OUT + index, side) for index in range(options.products)}
     if options.photos is not None:
-        files = photos.files(photos.HELD_OUT, None if options.photos == INSTALLED else options.photos)
+        files = photos.files(photos.HELD_OUT, None if options.photos is True else options.photos)
         found |= {file.stem: photos.squares(file, side)[0] for file in files}
     pixels = torch.from_numpy(np.stack(list(found.values())))
     return list(found), pixels.permute(0, 3, 1, 2).float() / 127.5 - 1

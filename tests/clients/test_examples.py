@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,6 @@ from pages import PAGES, ROOT, Block, blocks
 
 from deployments.child import ChildService, free_port
 from serving.clip import probe
-from serving.presets import PROFILE_FILE
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 SAVED = re.compile(r"(?:-o |write_to_file\(\"|writeFileSync\(\")([\w.-]+\.(?:mp4|webm|gif|jpg))")
@@ -35,19 +34,9 @@ RUN.sort(key=lambda page: page.stem == "api")
 
 
 @pytest.fixture(scope="module")
-def quick_model(one_step_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in model with one step by default."""
-    folder = tmp_path_factory.mktemp("quick") / "builtin"
-    shutil.copytree(one_step_model, folder)
-    profile = json.loads((folder / PROFILE_FILE).read_text())
-    profile["num_inference_steps"] |= {"default": 1.0}
-    (folder / PROFILE_FILE).write_text(json.dumps(profile))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, quick_model: Path) -> Iterator[ChildService]:
-    settings = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "true", "I2V_MODEL": str(quick_model)}
+def service(tmp_path_factory: pytest.TempPathFactory, model_of_steps: Callable[..., Path]) -> Iterator[ChildService]:
+    model = str(model_of_steps(low=1.0, default=1.0))
+    settings = {"I2V_WEBHOOK_SECRET": SECRET, "I2V_WEBHOOK_PRIVATE_ADDRESSES": "true", "I2V_MODEL": model}
     running = ChildService(tmp_path_factory.mktemp("service"), **settings)
     running.start()
     yield running
