@@ -44,9 +44,15 @@ def table_of(rows: list[Exactness]) -> Table:
     return table
 
 
-def speed_table(rows: list[Speed], rate: float) -> Table:
+def speed_table(rows: list[Speed], rate: float, sustained: float) -> Table:
+    """
+    Args:
+        rate: of a large product, TFLOP/s, which the floor goes by.
+        sustained: the same after seconds of nothing else.
+    """
     heads = ("shape", "diffusers", "compiled", "ours, plain", "ours", "floor", "of floor", "faster", "GiB", "ours GiB")
-    table = Table(*heads, title=f"ms of one guided step; floor at {rate:.0f} TFLOP/s; GiB without weights")
+    title = f"ms of one guided step; floor at {rate:.0f} TFLOP/s ({sustained:.0f} sustained); GiB without weights"
+    table = Table(*heads, title=title)
     for row in rows:
         table.add_row(
             row.shape,

@@ -126,8 +126,18 @@ class Conv:
         y = functional.conv2d(flat, self.weight, stride=self._stride, padding=self._padding).permute(0, 2, 3, 1)
         return y.contiguous().view(*x.shape[:2], *y.shape[1:])
 
+
+class UpsamplingConv(Conv):
+    """The same of what is upsampled before."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module)
+        self._folded = kernels.folded(self.weight)
+
     def upsampled(self, x: torch.Tensor, height: int, width: int, frames: int | None = None) -> torch.Tensor:
-        """Of x, upsampled before; by so many frames of one half at a time."""
+        """(B, F, height, width, C'); by so many frames of one half at a time where x is upsampled whole."""
+        if self._folded is not None and _doubles(x, height, width):
+            return kernels.doubled_conv(x.flatten(0, 1), self._folded).view(*x.shape[:2], height, width, -1)
         if frames is None:
             return self(upsample(x, height, width))
         out = x.new_empty((*x.shape[:2], height, width, len(self.weight)))
@@ -207,10 +217,14 @@ class TemporalConv:
 
 def upsample(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(B, F, height, width, C): each cell the nearest of x, as `torch.nn.functional.interpolate` picks it."""
-    if (height, width) == (2 * x.shape[2], 2 * x.shape[3]):
+    if _doubles(x, height, width):
         doubled = x[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2, -1)
         return doubled.reshape(*x.shape[:2], height, width, x.shape[-1])
     rows, columns = (
         torch.arange(new, device=x.device) * old // new for new, old in ((height, x.shape[2]), (width, x.shape[3]))
     )
     return x[:, :, rows][:, :, :, columns].contiguous()
+
+
+def _doubles(x: torch.Tensor, height: int, width: int) -> bool:
+    return (height, width) == (2 * x.shape[2], 2 * x.shape[3])

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from serving.engine import kernels
-from serving.engine.blocks import Conv, GroupNorm, Resnet, Sum, upsample
+from serving.engine.blocks import Conv, GroupNorm, Resnet, Sum, UpsamplingConv
 
 
 class Decoder:
@@ -29,7 +29,10 @@ class Decoder:
         for attention, resnet in zip(middle.attentions or [None] * len(rest), rest, strict=True):
             self._middle += [resnet] if attention is None else [WholeFrame(attention), resnet]
         self._up = [
-            ([Resnet(resnet) for resnet in block.resnets], block.upsamplers and Conv(block.upsamplers[0].conv))
+            (
+                [Resnet(resnet) for resnet in block.resnets],
+                block.upsamplers and UpsamplingConv(block.upsamplers[0].conv),
+            )
             for block in decoder.up_blocks
         ]
         self._norm_out = GroupNorm(decoder.conv_norm_out, clip=False, silu=True)
@@ -48,7 +51,7 @@ class Decoder:
                 h = resnet(h)
             if conv is not None:
                 _, _, height, width, _ = h.value.shape
-                h = Sum(conv(upsample(h.total(), 2 * height, 2 * width)), shift=conv.bias)
+                h = Sum(conv.upsampled(h.total(), 2 * height, 2 * width), shift=conv.bias)
         pixels: torch.Tensor = self._conv_out(self._norm_out(h)) + self._conv_out.bias
         return pixels[0]
 

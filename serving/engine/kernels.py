@@ -152,6 +152,23 @@ def frame_conv(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, tor
     return y.contiguous(), None
 
 
+def folded(weight: torch.Tensor) -> torch.Tensor | None:
+    """What `doubled_conv` takes instead of a weight (C', C, 3, 3); None where it can't be had."""
+    kernels = _fast(weight)
+    if kernels is None or not kernels.doubles(weight):
+        return None
+    fast: torch.Tensor = kernels.folded(weight)
+    return fast
+
+
+def doubled_conv(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(N, 2 H, 2 W, C') from (N, H, W, C): a convolution, by what `folded` gave, of x with each cell doubled."""
+    kernels = _fast(x)
+    assert kernels is not None
+    y: torch.Tensor = kernels.doubled_conv(x, weight)
+    return y
+
+
 def frame_attention(qkv: torch.Tensor, heads: int) -> torch.Tensor:
     """Attention of each place over the frames: (B, F, P, C) from (B, F, P, 3 C) of queries, keys and values."""
     batch, frames, places, width = qkv.shape

@@ -46,7 +46,7 @@ def layer_norm(
 
 
 def multiplies(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    return len(weight) % 256 == 0 and x.shape[-1] % 64 == 0
+    return len(weight) % 128 == 0 and x.shape[-1] % 64 == 0
 
 
 def linear_geglu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -66,6 +66,11 @@ def frame_conv(x: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, tor
     tiles = math.ceil(places / (128 if places >= 128 else 64))
     out = x.new_empty((batch, frames, places, len(weight)))
     return out, x.new_empty((batch, frames * tiles, 2, len(weight)), dtype=torch.float32)
+
+
+def doubles(weight: torch.Tensor) -> bool:
+    """False: cards before Hopper can't, and hold the doubled picture."""
+    return False
 
 
 def attends(frames: int, size: int) -> bool:

@@ -19,14 +19,9 @@ import torch
 from torch.nn import functional
 
 from serving.engine.attention import SpatialTransformer, TemporalTransformer
-from serving.engine.blocks import (
-    Conv,
-    GroupNorm,
-    Resnet,
-    Sum,
-    TemporalConv,
-)
+from serving.engine.blocks import Conv, GroupNorm, Resnet, Sum, TemporalConv, UpsamplingConv
 from serving.engine.conditioning import Conditioning
+from serving.engine.levels import Layer, Level
 from serving.engine.products import Product
 from serving.scheduling.cost import FRAMES_AT_ONCE
 
@@ -183,7 +178,7 @@ class UNet:
             for layer in level.layers:
                 h.join(skips.pop())
                 h = layer(h, times, contexts, frames=self._frames, last=True)
-            assert level.resample is not None
+            assert isinstance(level.resample, UpsamplingConv)
             _, _, height, width, _ = skips[-1].value.shape
             h = Sum(level.resample.upsampled(h.total(), height, width, self._frames), shift=level.shift)
         assert len(skips) == outermost
@@ -237,62 +232,6 @@ class UNet:
             for transformer in (layer.spatial, layer.temporal):
                 if transformer is not None:
                     yield from transformer.products
-
-
-class Layer:
-    """A resnet and a temporal convolution, then a spatial and a temporal transformer where the level attends."""
-
-    def __init__(
-        self,
-        resnet: Resnet,
-        conv: TemporalConv,
-        spatial: SpatialTransformer | None,
-        temporal: TemporalTransformer | None,
-    ) -> None:
-        self._resnet, self._conv, self.spatial, self.temporal = resnet, conv, spatial, temporal
-
-    def __call__(
-        self,
-        x: Sum,
-        times: torch.Tensor,
-        contexts: Iterator[torch.Tensor],
-        *,
-        frames: int | None = None,
-        last: bool = False,
-    ) -> Sum:
-        """
-        Args:
-            frames: how many to take at once of those that are not mixed; None for all.
-            last: x is of no more use afterwards.
-        """
-        h = self._resnet(x, times) if frames is None else self._resnet.by_pieces(x, times, frames)
-        if last:
-            x.forget()
-        h = self._conv(h)
-        if self.spatial is not None and self.temporal is not None:
-            context = next(contexts)
-            h = self.spatial(h, context) if frames is None else self.spatial.by_pieces(h, context, frames)
-            h = self.temporal(h, few=frames is not None)
-        return h
-
-
-class Level:
-    """One size's layers, and the convolution to the next size; None on the last."""
-
-    def __init__(self, block: Any, resnet_of: Any) -> None:
-        attends = getattr(block, "has_cross_attention", False)
-        nothing = [None] * len(block.resnets)
-        spatials = [SpatialTransformer(module) for module in block.attentions] if attends else nothing
-        temporals = [TemporalTransformer(module) for module in block.temp_attentions] if attends else nothing
-        self.layers = [
-            Layer(resnet_of(resnet), TemporalConv(conv), spatial, temporal)
-            for resnet, conv, spatial, temporal in zip(
-                block.resnets, block.temp_convs, spatials, temporals, strict=True
-            )
-        ]
-        resamplers = getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None)
-        self.resample = None if resamplers is None else Conv(resamplers[0].conv)
-        self.shift = None if self.resample is None else self.resample.bias
 
 
 MOST_SEQUENCES = 16_384

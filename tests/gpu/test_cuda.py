@@ -161,8 +161,8 @@ def test_the_full_architecture_gives_a_short_clip(full: Pipeline, picture: Image
         (24, 1024, 32, "resident"),
         (14, 1024, 32, "offload"),
         (12, 1024, 32, "offload-chunked"),
-        (8.3, 1024, 32, "offload-sequential"),
-        (8.1, 1024, 32, "offload-sequential-chunked"),
+        (8.4, 1024, 32, "offload-sequential"),
+        (8.3, 1024, 32, "offload-sequential-chunked"),
     ],
 )
 def test_the_full_architecture_in_little_memory(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
 from serving.engine import kernels, random_weights, sampler
+from serving.engine.blocks import UpsamplingConv
 from serving.engine.conditioning import Conditioning
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
@@ -72,6 +74,16 @@ def test_what_mixes_frames(frames: int) -> None:
     assert_close(ours, kernels.frame_conv(x.float(), weight.float())[0])
 
 
+@pytest.mark.parametrize("shape", [(4, 32, 32, 640), (9, 24, 20, 1280), (2, 33, 47, 512)], ids=str)
+def test_doubled_conv(shape: tuple[int, ...]) -> None:
+    channels = shape[-1]
+    module = torch.nn.Conv2d(channels, channels, 3, padding=1).half()
+    x = torch.randn(1, *shape).half()
+    size = (2 * shape[1], 2 * shape[2])
+    expected = UpsamplingConv(copy.deepcopy(module).float()).upsampled(x.float(), *size)
+    assert_close(UpsamplingConv(module.cuda()).upsampled(x.cuda(), *size), expected)
+
+
 @pytest.fixture(scope="module")
 def unet() -> UNet:
     """The full architecture."""
@@ -105,8 +117,8 @@ def test_replayed_steps_are_the_plain_ones_for_every_request(unet: UNet) -> None
     held = replay.held_bytes
     assert replay.clear()
     torch.cuda.empty_cache()
-    # But for the graphs' inputs, a few MiB, it is what they kept.
-    assert 0 < held <= reserved - torch.cuda.memory_reserved() < held + 2**26
+    # But for the graphs' inputs, a few MiB, and what cuBLAS may have got meanwhile and keeps, 32 MiB.
+    assert abs(reserved - torch.cuda.memory_reserved() - held) < 2**26 < held
     assert torch.equal(replayed[0](asked[0][1], timestep).clone(), plain[0](asked[0][1], timestep))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import torch
 import triton
 import triton.language as tl
@@ -14,7 +12,21 @@ from serving.engine.fused.tiles import DEPTH, TensorDescriptor, loads_tiles
 
 @triton.jit
 def _gated(value, gate):
-    return value * gate * 0.5 * (1.0 + tl.erf(gate * 0.7071067811865476))
+    """value * GELU(gate).
+
+    GELU(x) = max(x, 0) - |x| P(-|x|), where P is the normal distribution's; half as many instructions as `tl.erf`. The
+    logarithm of P(-x) to base 2 is a polynomial fitted on 0..6: P is right to 5 millionths of itself there, and no more
+    than 1e-9 beyond.
+    """
+    size = tl.abs(gate)
+    power = size * -1.83510326e-06 + 6.16039179e-05
+    power = power * size - 0.000930564944
+    power = power * size + 0.00850801449
+    power = power * size - 0.0539601929
+    power = power * size - 0.458464503
+    power = power * size - 1.15125084
+    power = power * size - 0.999995291
+    return value * (tl.maximum(gate, 0.0) - size * tl.exp2(power))
 
 
 @triton.jit
@@ -39,28 +51,28 @@ def geglu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
 
 
 @triton.jit
-def _linear_geglu(x, weight, bias, out, channels, width, tiles, across, programs,
+def _linear_geglu(x, weight, bias, out, channels, width, tiles, across,
                   rows: tl.constexpr, columns: tl.constexpr, depth: tl.constexpr, together: tl.constexpr):  # fmt: skip
-    """Tiles one after another in each program, so that one's end overlaps the next one's beginning."""
-    for number in tl.range(tl.program_id(0), tiles * across, programs, flatten=True):
-        # Tiles that share weights and tokens lie near each other in time.
-        first = number // (together * across) * together
-        size = tl.minimum(tiles - first, together)
-        row = (first + number % (together * across) % size) * rows
-        column = number % (together * across) // size * columns
-        product = tl.zeros((rows, 2 * columns), tl.float32)
-        for place in range(0, channels, depth):
-            both = weight.load([0, column, place]).reshape(2 * columns, depth)
-            product = tl.dot(x.load([row, place]), both.T, product)
-        # Both halves of a product are in the same thread: this moves nothing.
-        value, gate = product.reshape(rows, 2, columns).permute(0, 2, 1).split()
-        lane = column + tl.arange(0, columns)
-        value += tl.load(bias + lane).to(tl.float32)[None, :]
-        gate += tl.load(bias + width + lane).to(tl.float32)[None, :]
-        out.store([row, column], _gated(value, gate).to(out.dtype))
+    # Programs that share weights and tokens run near each other in time.
+    program = tl.program_id(0)
+    first = program // (together * across) * together
+    size = tl.minimum(tiles - first, together)
+    row = (first + program % (together * across) % size) * rows
+    column = program % (together * across) // size * columns
+    product = tl.zeros((rows, 2 * columns), tl.float32)
+    for place in range(0, channels, depth):
+        both = weight.load([0, column, place]).reshape(2 * columns, depth)
+        product = tl.dot(x.load([row, place]), both.T, product)
+    # Both halves of a product are in the same thread: this moves nothing.
+    value, gate = product.reshape(rows, 2, columns).permute(0, 2, 1).split()
+    lane = column + tl.arange(0, columns)
+    value += tl.load(bias + lane).to(tl.float32)[None, :]
+    gate += tl.load(bias + width + lane).to(tl.float32)[None, :]
+    out.store([row, column], _gated(value, gate).to(out.dtype))
 
 
-_ROWS, _COLUMNS = 128, 128
+# Small enough for two on a multiprocessor: one's gates are computed while the other multiplies.
+_ROWS, _COLUMNS = 128, 64
 
 
 def multiplies(x: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -74,18 +86,11 @@ def linear_geglu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> t
     tiles, across = triton.cdiv(count, _ROWS), width // _COLUMNS
     out = torch.empty((count, width), dtype=x.dtype, device=x.device)
     halves = weight.view(2, width, channels)
-    programs = min(tiles * across, _processors(x.device))
-    _linear_geglu[(programs,)](
+    _linear_geglu[(tiles * across,)](
         TensorDescriptor(x, x.shape, x.stride(), [_ROWS, DEPTH]),
         TensorDescriptor(halves, halves.shape, halves.stride(), [2, _COLUMNS, DEPTH]),
         bias,
         TensorDescriptor(out, out.shape, out.stride(), [_ROWS, _COLUMNS]),
-        channels, width, tiles, across, programs, _ROWS, _COLUMNS, DEPTH, 8, num_warps=8, num_stages=3,
+        channels, width, tiles, across, _ROWS, _COLUMNS, DEPTH, 8, num_warps=4, num_stages=2,
     )  # fmt: skip
     return out
-
-
-@cache
-def _processors(device: torch.device) -> int:
-    """A program fills one multiprocessor."""
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4

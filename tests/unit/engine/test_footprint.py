@@ -94,7 +94,9 @@ def test_the_weights_are_counted(unet: UNet, vae: AutoencoderKL) -> None:
         return sum(weight.nbytes for weight in module.parameters()) / GIB
 
     own = sum(tensor.nbytes for tensor in (unet._time_weight, unet._time_bias)) / GIB
-    assert gib(unet.module) + own == pytest.approx(COST.weights_gib - COST.offloaded_gib, rel=0.02)
+    # 4 x 4 weights beside 3 x 3, which `kernels.folded` makes.
+    own += 16 / 9 * sum(gib(block.upsamplers[0].conv) for block in unet.module.up_blocks[:-1])
+    assert gib(unet.module) + own == pytest.approx(COST.weights_gib - COST.offloaded_gib, rel=0.01)
     assert gib(vae) == pytest.approx(COST.vae_gib, rel=0.05)
 
 

@@ -76,6 +76,13 @@ def test_geglu(fused: ModuleType) -> None:
     assert_close(fused.geglu(x @ weight.t(), bias), kernels.geglu(x, weight, bias), 10 * SUMMED)
 
 
+def test_a_gate_is_exact_for_whatever_is_let_through(fused: ModuleType) -> None:
+    gates = torch.cat([torch.linspace(-6, 6, 4001), torch.tensor([-300.0, -7, -0.0, 7, 300])])
+    ours = fused.geglu(torch.stack([torch.ones_like(gates), gates], 1), torch.zeros(2))[:, 0].double()
+    exact = torch.nn.functional.gelu(gates.double())
+    assert ((ours - exact).abs() <= 6e-6 * exact.abs() + 1e-8).all()
+
+
 @pytest.mark.parametrize("shape", [(300, 64, 128), (1100, 128, 256), (5, 64, 128)], ids=str)
 def test_geglu_in_one_with_its_product(fused: ModuleType, shape: tuple[int, ...]) -> None:
     count, channels, width = shape
@@ -93,7 +100,20 @@ def test_frame_attention(fused: ModuleType, shape: tuple[int, ...]) -> None:
     assert_close(fused.frame_attention(qkv, heads), kernels.frame_attention(qkv, heads))
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 70, 64, 64), (1, 3, 130, 64, 128), (1, 1, 9, 128, 64)], ids=str)
+@pytest.mark.parametrize("sides", [(8, 8), (5, 12), (3, 33), (16, 1)], ids=str)
+@pytest.mark.parametrize("channels", [(64, 64), (128, 192), (64, 256)], ids=str)
+def test_doubled_conv(fused: ModuleType, sides: tuple[int, int], channels: tuple[int, int]) -> None:
+    inputs, outputs = channels
+    x = torch.randn(3, *sides, inputs).half()
+    weight = (torch.randn(outputs, inputs, 3, 3) * 0.03).half().contiguous(memory_format=torch.channels_last)
+    doubled = x.float().repeat_interleave(2, 1).repeat_interleave(2, 2).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.conv2d(doubled, weight.float(), padding=1).permute(0, 2, 3, 1)
+    assert_close(fused.doubled_conv(x, fused.folded(weight)), expected, HALF)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 70, 64, 64), (1, 3, 130, 64, 128), (1, 1, 9, 128, 64), (1, 2, 140, 64, 320)], ids=str
+)
 def test_frame_conv_and_the_moments_it_hands_to_the_next_norm(fused: ModuleType, shape: tuple[int, ...]) -> None:
     batch, frames, places, channels, width = shape
     x = torch.randn(batch, frames, places, channels).half()
@@ -115,6 +135,8 @@ def test_what_a_kernel_cannot_take_is_left_to_torch(fused: ModuleType) -> None:
     weight = torch.randn(64, 48, 3, 1)
     assert not fused.convolves(torch.randn(1, 2, 3, 48, dtype=torch.float16), weight)
     assert not fused.convolves(torch.randn(1, 2, 3, 64), weight)
+    assert not fused.doubles(torch.randn(96, 64, 3, 3, dtype=torch.float16))
+    assert not fused.doubles(torch.randn(64, 64, 3, 3))
     assert not fused.multiplies(torch.randn(3, 64), torch.randn(256, 64))
     assert not fused.multiplies(torch.randn(3, 64, dtype=torch.float16), torch.randn(192, 64))
 

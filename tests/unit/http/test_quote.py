@@ -76,12 +76,12 @@ def test_a_quote_of_an_idle_service(api: Api) -> None:
 
 
 def test_a_quote_queues_nothing_and_keeps_nothing(api: Api) -> None:
-    before = sorted(path for path in api.settings.data_dir.rglob("*.png"))
+    before = sorted(path for path in api.settings.data_dir.rglob("pictures/*"))
     quote(api)
     assert api.count() == 0
-    assert sorted(path for path in api.settings.data_dir.rglob("*.png")) == before
+    assert sorted(path for path in api.settings.data_dir.rglob("pictures/*")) == before
     api.submit()
-    assert len(list(api.settings.data_dir.rglob("*.png"))) == 1
+    assert len(list(api.settings.data_dir.rglob("pictures/*"))) == 1
 
 
 def test_what_waits_and_what_runs_comes_before(api: Api) -> None:
@@ -123,9 +123,9 @@ def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     rows = {pool["name"]: pool for pool in found["pools"]}
     plan = {"name": "resident", "offload": False, "sequential": False, "chunked": False, "decode_chunk": 4}
     assert rows["large"]["plan"] == plan
-    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (14.6, 40)
+    assert (rows["large"]["memory_needed_gib"], rows["large"]["memory_gib"]) == (14.7, 40)
     assert (rows["small"]["fits"], rows["small"]["plan"], rows["small"]["gpu_seconds"]) == (False, None, None)
-    assert rows["small"]["reason"] == "needs 8.1 GiB; a card has 8 GiB"
+    assert rows["small"]["reason"] == "needs 8.2 GiB; a card has 8 GiB"
     assert found["pool"] == "large"
     fitted = {pool["name"]: pool["plan"] for pool in quote(cards, size="768x768", num_frames="32")["pools"]}
     assert (fitted["small"]["offload"], fitted["small"]["chunked"]) == (True, True)
@@ -174,7 +174,7 @@ def test_what_fits_nowhere_is_refused_as_by_a_submission(make_api: Callable[...,
     assert refused.json() == submitted.json()
     error = refused.json()["error"]
     assert (error["code"], error["param"]) == ("does_not_fit", "num_frames")
-    for words in ("needs 8.1 GiB", "small 8 GiB", "With 32 frames 768p (768x768)"):
+    for words in ("needs 8.2 GiB", "small 8 GiB", "With 32 frames 768p (768x768)"):
         assert words in error["message"]
 
 
@@ -295,8 +295,8 @@ def test_the_command_prints_a_table(cards: Api, tmp_path: Path, monkeypatch: pyt
     result = command(cards, tmp_path, "--size", "1024x1024", "--num-frames", "32")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert any("large (asleep)" in line and "14.6 of 40 GiB" in line and "resident" in line for line in lines)
-    assert any("small" in line and "needs 8.1 GiB" in line for line in lines)
+    assert any("large (asleep)" in line and "14.7 of 40 GiB" in line and "resident" in line for line in lines)
+    assert any("small" in line and "needs 8.2 GiB" in line for line in lines)
     assert cards.count() == 0
 
 

@@ -50,7 +50,7 @@ def test_a_measured_speed_counts_and_not_the_class_s() -> None:
 
 
 def test_halves_in_sequence_take_a_second_call_of_the_model_each_step() -> None:
-    shape, small = Shape(1024, 1024, 32, 100, True), Pool("small", "m", 62, 8.3)
+    shape, small = Shape(1024, 1024, 32, 100, True), Pool("small", "m", 62, 8.4)
     placement = place(shape, "m", COST, [small, POOLS[1]])
     assert placement.plans["small"].name == "offload-sequential"
     assert placement.seconds["small"] - placement.seconds["a100"] == pytest.approx(100 * CALL_S)
@@ -77,8 +77,8 @@ def test_a_large_job_goes_only_where_it_fits() -> None:
         (24, 1024, 32, "resident"),
         (14, 1024, 32, "offload"),
         (12, 1024, 32, "offload-chunked"),
-        (8.3, 1024, 32, "offload-sequential"),
-        (8.1, 1024, 32, "offload-sequential-chunked"),
+        (8.4, 1024, 32, "offload-sequential"),
+        (8.3, 1024, 32, "offload-sequential-chunked"),
         (8, 1024, 32, None),
     ],
 )
@@ -91,7 +91,7 @@ def test_what_fits_nowhere_is_refused_with_what_would_fit() -> None:
     with pytest.raises(DoesNotFit) as caught:
         place(Shape(1024, 1024, 32, 100, True), "m", HEAVY, [POOLS[0]])
     message = caught.value.message
-    assert "needs 8.3 GiB" in message
+    assert "needs 8.4 GiB" in message
     assert "rtx4060 8 GiB" in message
     frames = int(message.split("At this size ")[1].split(" frames")[0])
     assert place(Shape(1024, 1024, frames, 100, True), "m", HEAVY, [POOLS[0]]).pools == ("rtx4060",)
@@ -139,7 +139,7 @@ def test_where_nothing_fits_it_says_so() -> None:
     assert refusal(2, 1024, 32).endswith("No clip of this model would fit.")
 
 
-@pytest.mark.parametrize(("memory_gib", "chunk"), [(None, 1), (8, 1), (10, 2), (80, MAX_CHUNK)])
+@pytest.mark.parametrize(("memory_gib", "chunk"), [(None, 1), (8, 1), (10.2, 2), (80, MAX_CHUNK)])
 def test_frames_decoded_at_once(memory_gib: float | None, chunk: int) -> None:
     assert decode_chunk(PLANS[0], Shape(1024, 1024, 32, 50, True), COST, memory_gib) == chunk
 
