@@ -1,6 +1,6 @@
 """One clip on one card and on two: milliseconds of a guided step, and whether the frames are the same.
 
-    python -m loadtest.two_cards [--shapes 512p/16,768p/24,1024p/32] [--output two-cards.json]
+    python -m loadtest.two_cards [--shapes 512p/16,768p/24,1024p/32] [--steps 12] [--output two-cards.json]
     python -m loadtest.two_cards --device cpu --model builtin --shapes 64x64/2
 
 The second card has a process of its own, as in the service, and whole clips are made: "half" is a step without
@@ -39,7 +39,6 @@ from serving.scheduling.plans import PLANS
 
 LOOPBACK = "127.0.0.1"
 SHAPES = ("512p/16", "768p/24", "1024p/32")
-STEPS = 12
 ROUNDS = 3
 START_S = 300.0
 SEQUENTIAL = next(plan for plan in PLANS if plan.sequential)
@@ -67,6 +66,7 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", default=",".join(SHAPES), help="such as 512p/16 or 704x1280/9")
+    parser.add_argument("--steps", type=int, default=12, help="of a clip")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--model", default=RANDOM, help="a model setting; random weights by default")
     parser.add_argument("--output", type=Path, default=Path("two-cards.json"))
@@ -81,12 +81,12 @@ def main() -> None:
         assist(pipeline)
         return
     with second_card(args.device, args.model) as meet:
-        rows = [measure(pipeline, meet, shape) for shape in args.shapes.split(",")]
+        rows = [measure(pipeline, meet, shape, args.steps) for shape in args.shapes.split(",")]
     Console().print(table_of(rows, pipeline.card.name))
-    about = {"card": pipeline.card.name, "torch": torch.__version__, "steps": STEPS, "rounds": ROUNDS}
+    about = {"card": pipeline.card.name, "torch": torch.__version__, "steps": args.steps, "rounds": ROUNDS}
     about["rows"] = [asdict(row) | {"ratio": row.ratio} for row in rows]
     args.output.write_text(json.dumps(about, indent=2))
-    same = all(row.levels_apart == 0 and row.shared_steps == STEPS for row in rows)
+    same = all(row.levels_apart == 0 and row.shared_steps == args.steps for row in rows)
     print(f"the frames are {'the same' if same else 'NOT the same'}; {args.output}")
     raise SystemExit(not same)
 
@@ -124,8 +124,8 @@ def assist(pipeline: Pipeline) -> None:
                 pipeline.assist(link, request)
 
 
-def measure(pipeline: Pipeline, meet: Meet, shape: str) -> Row:
-    guided = request_of(pipeline, shape)
+def measure(pipeline: Pipeline, meet: Meet, shape: str, steps: int) -> Row:
+    guided = request_of(pipeline, shape, steps)
     picture = noise(guided.width, guided.height)
     ways: dict[str, Callable[[], Clip]] = {
         "one": lambda: pipeline.generate(picture, guided),
@@ -139,18 +139,18 @@ def measure(pipeline: Pipeline, meet: Meet, shape: str) -> Row:
         for name, render in ways.items():
             clips[name] = render()
             if counts:
-                spent[name].append(clips[name].timings["denoise"] / STEPS * 1000)
+                spent[name].append(clips[name].timings["denoise"] / steps * 1000)
     pipeline.replay.clear()
     apart = np.abs(clips["two"].frames.astype(int) - clips["sequential"].frames).max()
     medians = {f"{name}_ms": statistics.median(times) for name, times in spent.items()}
     return Row(shape, **medians, shared_steps=clips["two"].shared_steps, levels_apart=int(apart))
 
 
-def request_of(pipeline: Pipeline, shape: str) -> VideoRequest:
+def request_of(pipeline: Pipeline, shape: str, steps: int) -> VideoRequest:
     size, frames = shape.split("/")
     width, height = (int(side) for side in (size.split("x") if "x" in size else [size.removesuffix("p")] * 2))
     changes = {"width": width, "height": height, "num_frames": int(frames)}
-    changes |= {"num_inference_steps": STEPS, "guidance_scale": 9.0}
+    changes |= {"num_inference_steps": steps, "guidance_scale": 9.0}
     return resolve(VideoParameters(prompt="a slow pan"), pipeline.weights.profile, seed=0).model_copy(update=changes)
 
 

@@ -75,8 +75,13 @@ class Link:
         except OSError as error:
             raise LinkLost(f"nothing can be sent: {error!r}") from error
 
-    def receive(self, within_s: float, should_stop: Callable[[], bool]) -> bytearray:
+    def receive(
+        self, within_s: float, should_stop: Callable[[], bool], room: memoryview | None = None
+    ) -> bytearray | memoryview:
         """The next message, which has to begin within so many seconds.
+
+        Args:
+            room: where a message of its length is put, which is returned then: new pages cost more than the reading.
 
         Raises:
             Cancelled: `should_stop`, asked while it waits, said so.
@@ -88,22 +93,21 @@ class Link:
                     raise Cancelled
                 if time.monotonic() >= deadline:
                     raise LinkLost(f"silent for {within_s:.0f} s")
-            (length,) = _LENGTH.unpack(self._bytes(_LENGTH.size))
+            (length,) = _LENGTH.unpack(self._read(bytearray(_LENGTH.size)))
             if length > LONGEST:
                 raise LinkLost(f"it announced {length} bytes")
-            return self._bytes(length)
+            return self._read(bytearray(length) if room is None or len(room) != length else room)
         except (OSError, EOFError) as error:
             raise LinkLost(f"nothing can be received: {error!r}") from error
 
-    def _bytes(self, count: int) -> bytearray:
-        """The next so many. A Connection's reads each make room for all that is left: milliseconds a megabyte."""
-        message = bytearray(count)
-        room = memoryview(message)
-        while room:
-            read = self._socket.recv_into(room)
+    def _read(self, message: bytearray | memoryview) -> bytearray | memoryview:
+        """Fill it. A Connection's reads each make room for all that is left: milliseconds a megabyte."""
+        left = memoryview(message)
+        while left:
+            read = self._socket.recv_into(left)
             if not read:
                 raise EOFError("closed")
-            room = room[read:]
+            left = left[read:]
         return message
 
     def close(self) -> None:

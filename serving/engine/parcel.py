@@ -24,6 +24,8 @@ class Parcel:
         self._device = like[0].device
         sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in like]
         self._room = torch.zeros(sum(sizes), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+        self.room: memoryview = self._room.numpy().data
+        """Where `pack` puts its bytes, and `unpack` finds them."""
         self._parts = [
             part[: tensor.nbytes].view(tensor.dtype).view(tensor.shape)
             for part, tensor in zip(torch.split(self._room, sizes), like, strict=True)
@@ -34,17 +36,21 @@ class Parcel:
         for part, tensor in zip(self._parts, tensors, strict=True):
             part.copy_(tensor, non_blocking=True)
         card.synchronize(self._device)
-        return self._room.numpy().data
+        return self.room
 
-    def unpack(self, message: bytearray) -> list[torch.Tensor]:
+    def unpack(self, message: bytearray | memoryview) -> list[torch.Tensor]:
         """The tensors on the device, which may still be underway; no other call before the device has them.
+
+        Args:
+            message: the room itself, else its bytes.
 
         Raises:
             ValueError: the message is of other tensors.
         """
-        if len(message) != len(self._room):
-            raise ValueError(f"{len(message)} bytes, where {len(self._room)} were expected")
-        # Not torch's own copy: it wakes a thread for each core, which then spin, and those of two processes get in each
-        # other's way: half a megabyte took 6 ms on 32 cores.
-        self._room.numpy().data[:] = message
+        if len(message) != len(self.room):
+            raise ValueError(f"{len(message)} bytes, where {len(self.room)} were expected")
+        if message is not self.room:
+            # Not torch's own copy: it wakes a thread for each core, which then spin, and those of two processes get in
+            # each other's way: half a megabyte took 6 ms on 32 cores.
+            self.room[:] = message
         return [part.to(self._device, non_blocking=True, copy=True) for part in self._parts]

@@ -33,6 +33,7 @@ LATE_S = 5.0
 BEGINNING_S = 60.0
 """Longest wait of the card that helps for the next step: the leader's own half, and its first use of a shape."""
 GOODBYE = b""
+"""No other message is empty."""
 
 
 class Partner:
@@ -102,7 +103,7 @@ class Partner:
         if self._link is None:
             return None
         try:
-            (answer,) = homeward.unpack(self._link.receive(within_s, should_stop))
+            (answer,) = homeward.unpack(self._link.receive(within_s, should_stop, homeward.room))
         # Of another release, in the middle of an update, it may say anything.
         except (LinkLost, ValueError) as error:
             self._lose(error)
@@ -151,14 +152,14 @@ def assist(
         Cancelled: `should_stop` said so.
     """
     device = replay.unet.device
-    if (theirs := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+    if not (theirs := link.receive(BEGINNING_S, should_stop)):
         return 0
-    if json.loads(theirs) != asdict(source):
+    if json.loads(bytes(theirs)) != asdict(source):
         raise LinkLost(f"the leader computes with {theirs!r}, this card with {source}")
-    if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+    if not (message := link.receive(BEGINNING_S, should_stop)):
         return 0
     prepared = replay.unet.prepare(Conditioning(**_tensors(message, device))).half(1)
-    if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+    if not (message := link.receive(BEGINNING_S, should_stop)):
         return 0
     begun = _tensors(message, device)
     timestep, latents = begun["timestep"], begun["latents"]
@@ -169,7 +170,7 @@ def assist(
         link.send(homeward.pack(prediction))
         halves += 1
         on_half(halves)
-        if (message := link.receive(BEGINNING_S, should_stop)) == GOODBYE:
+        if not (message := link.receive(BEGINNING_S, should_stop, outward.room)):
             return halves
         timestep, latents = outward.unpack(message)
 
@@ -185,5 +186,5 @@ def _bytes(**tensors: torch.Tensor) -> bytes:
     return message
 
 
-def _tensors(message: bytearray, device: torch.device) -> dict[str, torch.Tensor]:
+def _tensors(message: bytearray | memoryview, device: torch.device) -> dict[str, torch.Tensor]:
     return {name: tensor.to(device) for name, tensor in load(bytes(message)).items()}

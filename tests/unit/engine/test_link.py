@@ -44,6 +44,17 @@ def test_messages_of_any_size_come_whole(door: Door, accepting: Future[Link]) ->
             sending.join()
 
 
+def test_a_message_is_put_where_there_is_room_of_its_length(door: Door, accepting: Future[Link]) -> None:
+    room = memoryview(bytearray(4))
+    with connect(door.meeting) as one, accepting.result() as other:
+        for message in (b"half", b"whole", b""):
+            one.send(message)
+            received = other.receive(10, never, room)
+            assert received == message
+            assert (received is room) == (message == b"half")
+        assert room == b"half"
+
+
 def test_whoever_does_not_know_the_key_is_sent_away(door: Door, accepting: Future[Link]) -> None:
     with pytest.raises(LinkLost, match="key"):
         connect(replace(door.meeting, key=b"guessed"))

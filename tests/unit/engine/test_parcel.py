@@ -22,6 +22,14 @@ def test_tensors_of_odd_sizes_and_any_layout(dtype: torch.dtype) -> None:
     assert torch.equal(first[1], latents)
 
 
+def test_what_was_put_into_the_room_needs_no_copy() -> None:
+    there, here = Parcel(torch.zeros(3)), Parcel(torch.zeros(3))
+    here.room[:] = there.pack(torch.arange(3.0))
+    (received,) = here.unpack(here.room)
+    here.room[:] = there.pack(torch.ones(3))
+    assert received.tolist() == [0, 1, 2]
+
+
 def test_a_message_of_other_tensors_is_refused() -> None:
     with pytest.raises(ValueError, match="16 bytes, where 8"):
         Parcel(torch.zeros(1)).unpack(bytearray(16))
