@@ -33,7 +33,7 @@ from serving.presets import ModelProfile
 logger = logging.getLogger(__name__)
 TAKEN = b"taken"
 HANDOVERS = 2
-_HEADER_BYTES, _PNG_BYTES = 2**16, 2**26
+_HEADER_BYTES, _PPM_BYTES = 2**16, 2**26
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class _Decoder:
             told = json.loads(self._ours.recv_bytes(_HEADER_BYTES))
             if "prepared" in told:
                 width, height, source, warnings = told["prepared"]
-                png = self._ours.recv_bytes(_PNG_BYTES)
+                ppm = self._ours.recv_bytes(_PPM_BYTES)
                 cautions = tuple(Caution.model_validate(told) for told in warnings)
-                return Prepared(png, int(width), int(height), (int(source[0]), int(source[1])), cautions)
+                return Prepared(ppm, int(width), int(height), (int(source[0]), int(source[1])), cautions)
             error = _error(told)
         except (EOFError, OSError, ValueError, TypeError, KeyError) as broken:
             code = self._restart()
@@ -182,7 +182,7 @@ def _answer(pipe: Connection, work: tuple[bytes, VideoParameters, ModelProfile])
         cautions = [caution.model_dump() for caution in found.warnings]
         header = {"prepared": (found.width, found.height, found.source_size, cautions)}
         pipe.send_bytes(json.dumps(header).encode())
-        pipe.send_bytes(found.png)
+        pipe.send_bytes(found.picture)
 
 
 if __name__ == "__main__":

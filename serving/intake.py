@@ -117,12 +117,12 @@ class Intake:
 
     def _enqueue_again(self, source: Job, request: VideoRequest, caller: Caller, also: Mapping[str, Any]) -> Job:
         try:
-            png = b"".join(self._pictures.read(source.picture_key))
+            picture = b"".join(self._pictures.read(source.picture_key))
         except FileNotFoundError:
             message = "The picture of this video is no longer kept; submit it again with POST /v1/videos."
             raise VideoExpired(message, param="video_id") from None
         seen = tuple(caution for caution in source.warnings if caution.field == FIELD)
-        prepared = Prepared(png, request.width, request.height, source.source_size, seen)
+        prepared = Prepared(picture, request.width, request.height, source.source_size, seen)
         return self._enqueue(request, prepared, caller, also)
 
     async def quote(self, parameters: VideoParameters, picture: bytes | None, caller: Caller) -> Quote:
@@ -164,7 +164,7 @@ class Intake:
         self._admission.check(placement)
         new = NewJob(
             request=request,
-            picture_key=self._pictures.put_picture(prepared.png),
+            picture_key=self._pictures.put_picture(prepared.picture),
             source_size=prepared.source_size,
             warnings=(*prepared.warnings, *self._models.lint(request)),
             estimates=placement.seconds,

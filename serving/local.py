@@ -64,7 +64,7 @@ def generate_locally(
     on_stage("denoising", 0, request.all_steps)
     joined = generate_parts(
         pipeline,
-        read_parts(pipeline, Image.open(io.BytesIO(prepared.png)).convert("RGB"), request),
+        read_parts(pipeline, Image.open(io.BytesIO(prepared.picture)).convert("RGB"), request),
         request,
         on_step=lambda step, steps: on_stage("denoising", step, steps),
         should_stop=lambda: False,
@@ -73,7 +73,7 @@ def generate_locally(
     timings.update(clip.timings)
     recipe = make_recipe(
         request,
-        picture_png=prepared.png,
+        picture=prepared.picture,
         model=pipeline.source.name,
         revision=pipeline.source.revision,
         card=pipeline.card.name,

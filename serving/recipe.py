@@ -16,7 +16,7 @@ LIBRARIES = ("i2v-serve", "torch", "diffusers", "transformers")
 def make_recipe(
     request: VideoRequest,
     *,
-    picture_png: bytes,
+    picture: bytes,
     model: str,
     revision: str,
     card: str,
@@ -30,7 +30,7 @@ def make_recipe(
     """The recipe as a JSON object.
 
     Args:
-        picture_png: the conditioning picture; its SHA-256 goes in.
+        picture: the conditioning picture as it was stored; its SHA-256 goes in.
         model: hub name, folder name or "builtin", with its `revision`: a commit, or a hash of the weights.
         card: the card's name as its driver gives it.
         kernels: which implementation of the UNet's kernels ran: "triton" or "torch".
@@ -40,7 +40,7 @@ def make_recipe(
     return {
         "id": video_id,
         "parameters": request.model_dump(exclude={"metadata", "priority", "deadline_s"}),
-        "picture_sha256": hashlib.sha256(picture_png).hexdigest(),
+        "picture_sha256": hashlib.sha256(picture).hexdigest(),
         "model": {"source": model, "revision": revision, "dtype": dtype, "scheduler": scheduler},
         "card": card,
         "kernels": kernels,

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+STORED = ("PPM", "PNG")
+"""Formats of stored pictures: the present one, and that of versions before."""
 LEAD_S = 0.1
 """How long before its frames a card is called nearly free, where that can be foreseen: about what passes until the next
 job is there. No longer, since that one waits here even if another card is free before; an idle card looks as often."""
@@ -45,7 +47,7 @@ class Prepared:
     """A job as far as it comes without a card."""
 
     job: Job
-    png: bytes
+    picture: bytes
     readings: tuple[Any, ...]
     """What the model read of each part that begins with the picture."""
 
@@ -137,9 +139,9 @@ class Renderer:
             return None
 
     def _prepare(self, job: Job) -> Prepared:
-        png = b"".join(self._pictures.read(job.picture_key))
-        picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
-        return Prepared(job, png, read_parts(self._model, picture, job.request))
+        stored = b"".join(self._pictures.read(job.picture_key))
+        picture = Image.open(io.BytesIO(stored), formats=STORED).convert("RGB")
+        return Prepared(job, stored, read_parts(self._model, picture, job.request))
 
     def _render(
         self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object], meeting: Meeting | None
@@ -175,7 +177,7 @@ class Renderer:
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
         about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
         logger.info("rendered %d frames of %s: %s", len(clip.frames), job.request.size, stages, extra=about)
-        recipe = recipe_of(job, self._model, prepared.png, clip.timings)
+        recipe = recipe_of(job, self._model, prepared.picture, clip.timings)
         recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
         if joined.recipe is not None:
             recipe["montage"] = joined.recipe
@@ -203,10 +205,10 @@ def _pixels(request: VideoRequest) -> int:
     return request.width * request.height * request.num_frames
 
 
-def recipe_of(job: Job, model: LoadedModel, png: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
+def recipe_of(job: Job, model: LoadedModel, picture: bytes, timings_s: dict[str, float]) -> dict[str, Any]:
     return make_recipe(
         job.request,
-        picture_png=png,
+        picture=picture,
         model=model.source.name,
         revision=model.source.revision,
         card=model.card.name,

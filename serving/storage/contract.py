@@ -46,7 +46,7 @@ class Storage(Protocol):
         What `write` raises is raised, and nothing is stored.
         """
 
-    def put_picture(self, png: bytes) -> str:
+    def put_picture(self, picture: bytes) -> str:
         """Store a picture under its content's hash, or renew the one that is there; its key."""
 
     def size(self, key: str) -> int:
@@ -94,8 +94,8 @@ def check_key(key: str) -> None:
         raise ValueError(f"not a storage key: {key[:80]!r}")
 
 
-def picture_key(png: bytes) -> str:
-    return f"{PICTURES}/{hashlib.sha256(png).hexdigest()}.png"
+def picture_key(picture: bytes) -> str:
+    return f"{PICTURES}/{hashlib.sha256(picture).hexdigest()}"
 
 
 def output_name(prefix: str, created_at: float, job_id: str, attempt: int) -> str:

@@ -50,15 +50,15 @@ class DirectoryStorage:
             raise
         return size
 
-    def put_picture(self, png: bytes) -> str:
-        key = picture_key(png)
+    def put_picture(self, picture: bytes) -> str:
+        key = picture_key(picture)
         path = self._path(key)
         with disk_trouble(), suppress(FileNotFoundError):
             # A new date: whoever removes old pictures must leave the one just asked for.
             os.utime(path)
             _flush(path.parent)
             return key
-        self.put_bytes(key, png)
+        self.put_bytes(key, picture)
         return key
 
     def size(self, key: str) -> int:

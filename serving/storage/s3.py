@@ -94,10 +94,10 @@ class S3Storage:
             shutil.rmtree(folder, ignore_errors=True)
         return size
 
-    def put_picture(self, png: bytes) -> str:
+    def put_picture(self, picture: bytes) -> str:
         """Always sends it: S3 dates an object by its last write, and to ask first costs a request as well."""
-        key = picture_key(png)
-        self._put(key, png)
+        key = picture_key(picture)
+        self._put(key, picture)
         return key
 
     def size(self, key: str) -> int:

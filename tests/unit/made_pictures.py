@@ -34,7 +34,7 @@ def prepared(data: bytes, **parameters) -> Prepared:
 
 def frame(data: bytes, **parameters) -> np.ndarray:
     """The conditioning picture's pixels, (height, width, 3) as int."""
-    return np.asarray(Image.open(io.BytesIO(prepared(data, **parameters).png))).astype(int)
+    return np.asarray(Image.open(io.BytesIO(prepared(data, **parameters).picture))).astype(int)
 
 
 def picture(size=(600, 600), mode="RGB", seed=0) -> Image.Image:

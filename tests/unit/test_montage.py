@@ -211,7 +211,7 @@ def test_the_longest_recipe_fits_into_the_file(fields: dict[str, Any]) -> None:
     joined = generate_parts(model, readings, request, on_step=lambda *_: None, should_stop=lambda: False)
     recipe = make_recipe(
         request,
-        picture_png=b"",
+        picture=b"",
         model="m" * 500,
         revision="r" * 100,
         card="c" * 100,

@@ -181,7 +181,7 @@ def only_our_errors(data: bytes) -> None:
     with contextlib.suppress(I2VError):
         result = prepared(data, resolution="256p")
     if result is not None:
-        assert Image.open(io.BytesIO(result.png)).size == (result.width, result.height)
+        assert Image.open(io.BytesIO(result.picture)).size == (result.width, result.height)
 
 
 @settings(max_examples=120)
