@@ -9,7 +9,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 
 from serving.errors import I2VError, ServerOverloaded, VideoNotFound
 from serving.jobs.standing import Standing
@@ -21,6 +22,9 @@ LOOK_S = 0.25
 """Between two looks into the store, while anybody listens."""
 MOST_BUSY = 0.2
 """Share of its time that the reader may spend looking; a slow store is looked into less often."""
+PLACES_TOLD = 4
+"""Who wait hear at each look of nothing but a new place in line, in turn. Every job that comes or goes moves all behind
+it, and to tell hundreds of them at once would keep everybody else waiting."""
 MAX_LISTENERS = 400
 """Each holds one request of its process."""
 
@@ -94,8 +98,17 @@ class Feed:
             except Exception:
                 logger.exception("followers have to wait")  # whatever it is, the reader must outlive it
             else:
-                self._remove([one for one in listeners if not one.tell(found.get(one.known.id))])
+                self._remove([one for one, news in _in_turn(listeners, found) if not one.tell(news)])
             time.sleep(max(LOOK_S, (time.perf_counter() - began) / MOST_BUSY))
+
+
+def _in_turn(listeners: Iterable[_Listener], found: Mapping[str, Standing]) -> list[tuple[_Listener, Standing | None]]:
+    """Who is to be told what: all whose job has moved on, and those who have waited longest for a new place."""
+    news = [(one, found.get(one.known.id)) for one in listeners]
+    changed = [(one, latest) for one, latest in news if not one.has(latest)]
+    moved = sorted((pair for pair in changed if pair[0].stands_elsewhere(pair[1])), key=lambda pair: pair[0].told_at)
+    waits = {one for one, _ in moved[PLACES_TOLD:]}
+    return [pair for pair in changed if pair[0] not in waits]
 
 
 class _Listener:
@@ -104,6 +117,7 @@ class _Listener:
     def __init__(self, known: Standing, loop: asyncio.AbstractEventLoop) -> None:
         self.known = known
         """What it has taken last."""
+        self.told_at = time.monotonic()
         self._loop = loop
         self._latest: Standing | None = known
         self._changed = asyncio.Event()
@@ -116,10 +130,19 @@ class _Listener:
         self.known = self._latest
         return self.known
 
+    def has(self, latest: Standing | None) -> bool:
+        """Whether there is nothing new in it."""
+        return latest == self._latest
+
+    def stands_elsewhere(self, latest: Standing | None) -> bool:
+        """Whether nothing but its place in line is new."""
+        if latest is None or self._latest is None:
+            return False
+        return replace(latest, queue_position=self._latest.queue_position) == self._latest
+
     def tell(self, latest: Standing | None) -> bool:
         """To be called by the reader; False where nobody can listen any more."""
-        if latest == self._latest:
-            return True
+        self.told_at = time.monotonic()
         try:
             self._loop.call_soon_threadsafe(self._take, latest)
         except RuntimeError:  # its loop is closed

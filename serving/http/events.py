@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ from serving.jobs.standing import Standing
 
 EtaOf = Callable[[Standing], Awaitable[float | None]]
 """In how many seconds a card is done with the video."""
-KEEP_ALIVE_S = 15
-"""Between two comments that keep a silent stream open through proxies."""
+KEEP_ALIVE_S = (15.0, 25.0)
+"""Between two comments that keep a silent stream open through proxies. Each stream has its own pause: those which began
+together would all speak at once."""
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `video.queued`, `video.in_progress`, `video.completed`, `video.failed`, whose data is "
@@ -37,7 +39,8 @@ def events_response(
     if standing.status.ended and last_event_id == _id(standing):
         return Response(status_code=204)
     events = _events(standing.id, news, eta_s, last_event_id)
-    return EventSourceResponse(events, ping=KEEP_ALIVE_S, ping_message_factory=_keep_alive)
+    pause_s = random.uniform(*KEEP_ALIVE_S)  # noqa: S311 - no secret
+    return EventSourceResponse(events, ping=pause_s, ping_message_factory=_keep_alive)
 
 
 async def _events(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 import pytest
 
 from serving import feed as feed_module
 from serving.errors import ServerOverloaded, StorageUnavailable, VideoNotFound
-from serving.feed import Feed
+from serving.feed import PLACES_TOLD, Feed
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.standing import Standing
 from serving.jobs.store import JobStore
@@ -112,6 +114,40 @@ def test_one_reader_for_two_hundred_who_follow(sqlite_store: JobStore, new_job: 
     assert max(store.asked) == 200
     # One after another, with a pause after each.
     assert len(store.asked) <= (time.monotonic() - began) / feed_module.LOOK_S + 1
+
+
+def test_new_places_are_told_in_turn_and_the_end_to_all_at_once(sqlite_store: JobStore, new_job: Make) -> None:
+    job_id = sqlite_store.insert(new_job()).id
+    places = itertools.count(2)
+
+    class Moving(Looks):
+        """Where a job that waits stands elsewhere at each look."""
+
+        def standings(self, ids: Collection[str]) -> dict[str, Standing]:
+            found, place = super().standings(ids), next(places)
+            return {
+                name: replace(now, queue_position=place if now.status is JobStatus.QUEUED else None)
+                for name, now in found.items()
+            }
+
+    store = Moving(sqlite_store)
+    feed = Feed(store)  # type: ignore[arg-type]
+    heard = [0] * (3 * PLACES_TOLD)
+
+    async def listen(number: int) -> Standing:
+        async for now in feed.follow(standing(sqlite_store, job_id)):
+            heard[number] += now.queue_position not in (None, 1)
+        return now
+
+    async def main() -> list[Standing]:
+        following = [asyncio.create_task(listen(number)) for number in range(len(heard))]
+        await until(lambda: min(heard) >= 3)
+        told, looks = sum(heard), len(store.asked)
+        assert told <= looks * PLACES_TOLD
+        sqlite_store.cancel(job_id)
+        return await asyncio.gather(*following)
+
+    assert {end.error_code for end in asyncio.run(main())} == {"cancelled"}
 
 
 def test_who_goes_away_is_forgotten_and_the_reader_ends(sqlite_store: JobStore, new_job: Make) -> None:

@@ -124,7 +124,7 @@ def test_an_unknown_video_is_refused_before_any_stream(api: Api, video_id: str) 
 
 
 def test_a_silent_stream_is_kept_alive(api: Api, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "KEEP_ALIVE_S", 0.05)
+    monkeypatch.setattr(events, "KEEP_ALIVE_S", (0.05, 0.05))
     with httpx.stream("GET", f"{url}/{api.submit()['id']}/events") as response:
         comments = (line for line in response.iter_lines() if line.startswith(":"))
         assert [next(comments) for _ in range(3)] == [": keep-alive"] * 3
