@@ -11,6 +11,7 @@ from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments.heap import spare_what_is_loaded
 from deployments.metrics import expose
 from deployments.wiring import Wiring
 from serving.errors import I2VError, ServerOverloaded, ServiceUnavailable
@@ -42,7 +43,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         # Serve's proxy puts x-request-id on every answer, and a second one beside it if the application does too.
-        return create_app(self._service, self._settings, metrics=self._metrics, expose=expose, request_ids=False)
+        app = create_app(self._service, self._settings, metrics=self._metrics, expose=expose, request_ids=False)
+        spare_what_is_loaded()
+        return app
 
     async def _prepare(self, data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
         try:

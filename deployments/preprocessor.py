@@ -7,6 +7,7 @@ import os
 
 from ray import serve
 
+from deployments.heap import spare_what_is_loaded
 from deployments.wiring import Wiring
 from serving.decoder import Decoders
 from serving.parameters import VideoParameters
@@ -27,6 +28,7 @@ class Preprocessor:
     def __init__(self, wiring: Wiring) -> None:
         wiring.open_log()
         self._decoders = Decoders(min(SLOTS, os.cpu_count() or 1))
+        spare_what_is_loaded()
 
     async def prepare(self, data: bytes, parameters: VideoParameters, profile: ModelProfile) -> Prepared:
         return await asyncio.to_thread(self._decoders.prepare, data, parameters, profile)

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.heap import spare_what_is_loaded
 from serving.errors import ServiceUnavailable
 from serving.http.errors import error_response
 
@@ -71,4 +72,5 @@ def _refusal(start: Message) -> str | None:
 
 
 def middlewares() -> list[Middleware]:
+    spare_what_is_loaded()
     return [Middleware(ForgetOrders), Middleware(OneErrorShape)]

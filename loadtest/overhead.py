@@ -1,14 +1,16 @@
 """What the service costs beside its cards: reads and submissions, against a bare Serve handler in the same run.
 
-Both run side by side on this machine, one of them idle while the other is asked, and take turns. The service's only
-card is emulated and at work on a long job, so that what is read and submitted waits. Reads are as many as are answered
-on 16 connections; submissions are open-loop, of a JPEG of 512 px with the standard preset. Both kinds of server are
-asked by the same load generator, this process, whose own processor time is told beside theirs.
+For reads both run side by side on this machine, one of them idle while the other is asked, and take turns; then the
+bare handler, whose Ray takes processor time even so, is stopped. The service's only card is emulated and at work on a
+long job, so that what is read and submitted waits. Reads are as many as are answered on 16 connections; submissions are
+open-loop, of a JPEG of 512 px with the standard preset. Both kinds of server are asked by the same load generator, this
+process, whose own processor time is told beside theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import math
 import statistics
@@ -45,6 +47,8 @@ from serving.settings import Settings
 READ_SHARE, SUBMIT_P99_S, SUBMITS, LISTENERS, WAITING = 0.6, 0.060, 20.0, 200, 10_000
 PATIENCE_S = 10.0
 """For an answer to the last submission."""
+SETTLE_S = 15.0
+"""Ray goes on starting workers for a while after a server answers."""
 SLOWED = 0.8
 """Of a rate before, what counts as not slowed: rates vary by so much on a machine that does other things."""
 Told = Callable[[str], None]
@@ -102,8 +106,10 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
         submit_s: seconds of submissions at a time.
     """
     settings = {"I2V_MAX_WAITING_JOBS": str(3 * WAITING), "I2V_LOG_LEVEL": "WARNING"}
+    settings |= {"RAY_metrics_report_interval_ms": "10000"}  # Ray's own, as of a service that nobody tests
+    gc.freeze()  # the pauses of this process would count as the server's
     told("starting the service and the bare handler")
-    with child([Pool("rtx4090", 1, 1)], 1.0, **settings) as service, _bare() as bare, Client(service.url) as client:
+    with child([Pool("rtx4090", 1, 1)], 1.0, **settings) as service, Client(service.url) as client:
         client.submit(PICTURE, {"prompt": "pan left", **EXTREME})
         waiting = client.submit(PICTURE, {"prompt": "pan left", **EXTREME})
         path = f"/v1/videos/{waiting['id']}"
@@ -123,13 +129,15 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
             told(f"submits {figures.name}")
             return _submits(figures, service, target, submit_s, folder)
 
-        told("reads, the two in turns")
-        plain, alone = _Reading(bare, "/", turn_s), _Reading(service, path, turn_s)
-        for reading in (plain, alone):
-            asyncio.run(hammer.rate(reading.server.url, reading.path, 1.0))
-        for _ in range(turns):
-            plain.turn()
-            alone.turn()
+        with _bare() as bare:
+            time.sleep(SETTLE_S)
+            told("reads, the two in turns")
+            plain, alone = _Reading(bare, "/", turn_s), _Reading(service, path, turn_s)
+            for reading in (plain, alone):
+                asyncio.run(hammer.rate(reading.server.url, reading.path, 1.0))
+            for _ in range(turns):
+                plain.turn()
+                alone.turn()
         rows = [submitted(alone.figures("alone"))]
         with listening(service.url, path, LISTENERS):
             rows.append(submitted(reads(f"with {LISTENERS} listeners")))
