@@ -48,7 +48,7 @@ READ_SHARE, SUBMIT_P99_S, SUBMITS, LISTENERS, WAITING = 0.6, 0.060, 20.0, 200, 1
 PATIENCE_S = 10.0
 """For an answer to the last submission."""
 SETTLE_S = 15.0
-"""Ray goes on starting workers for a while after a server answers."""
+"""Ray goes on starting workers for a while after a server answers, and on stopping them when one has gone."""
 SLOWED = 0.8
 """Of a rate before, what counts as not slowed: rates vary by so much on a machine that does other things."""
 Told = Callable[[str], None]
@@ -138,6 +138,7 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
             for _ in range(turns):
                 plain.turn()
                 alone.turn()
+        time.sleep(SETTLE_S)
         rows = [submitted(alone.figures("alone"))]
         with listening(service.url, path, LISTENERS):
             rows.append(submitted(reads(f"with {LISTENERS} listeners")))

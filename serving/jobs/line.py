@@ -78,6 +78,12 @@ def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Co
     return list(offered.values())
 
 
+def is_long(connection: Connection, model: str, length: int) -> bool:
+    """Whether at least so many jobs of `model` wait; counts no further."""
+    some = select(jobs.c.seq).where(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model).limit(length).subquery()
+    return connection.scalar(select(func.count()).select_from(some)) == length
+
+
 def waiting_queues(connection: Connection, model: str) -> list[str]:
     """The queues that any job of `model` waits in; one look into the index for each."""
     return list(connection.scalars(_queues_statement(), {"model": model}))

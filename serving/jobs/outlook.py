@@ -73,13 +73,13 @@ def situation(
     connection: Connection, clock: StoreClock, model: str, pools: Collection[str], most: int
 ) -> Situation | None:
     """None where more than `most` jobs wait."""
+    if line.is_long(connection, model, most + 1):
+        return None
     now = float(connection.execute(select(clock.wall())).scalar_one())
     queued = and_(jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
     # As text: most of them are the same few, and to parse them all would take longer than to read them.
     texts = [cast(column, Text) if column.name == "estimates" else column for column in _COLUMNS]
-    rows = connection.execute(select(*texts).where(queued).limit(most + 1)).all()
-    if len(rows) > most:
-        return None
+    rows = connection.execute(select(*texts).where(queued))
     parsed = functools.cache(json.loads)
     waiting = (
         _of_one(job_id, queue, owner, place, estimate_s, parsed(estimates), deadline)

@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, select
 
+from serving.jobs import line
 from serving.jobs.job import JobStatus
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
@@ -44,21 +45,20 @@ class Places:
 
         As of a second ago at most: who has left the line since still counts.
         """
-        line = self._lines.get(mine["model"])
-        if line is None or time.monotonic() >= line.good_until:
-            line = self._lines[mine["model"]] = _look(connection, mine["model"])
-        if line.places is None:
+        known = self._lines.get(mine["model"])
+        if known is None or time.monotonic() >= known.good_until:
+            known = self._lines[mine["model"]] = _look(connection, mine["model"])
+        if known.places is None:
             return None
         queue, place = queue_of(mine["queue"]), (mine["rank"], mine["seq"])
-        rivals = (places for name, places in line.places.items() if queue_of(name).rivals(queue))
+        rivals = (places for name, places in known.places.items() if queue_of(name).rivals(queue))
         return sum(bisect_left(places, place) for places in rivals)
 
 
 def _look(connection: Connection, model: str) -> _Line:
-    waiting = (jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
-    some = select(jobs.c.seq).where(*waiting).limit(LONG).subquery()
     places: dict[str, list[tuple[float, int]]] | None = None
-    if connection.scalar(select(func.count()).select_from(some)) == LONG:
+    if line.is_long(connection, model, LONG):
+        waiting = (jobs.c.status == JobStatus.QUEUED, jobs.c.model == model)
         places = defaultdict(list)
         for queue, rank, seq in connection.execute(select(jobs.c.queue, jobs.c.rank, jobs.c.seq).where(*waiting)):
             places[queue].append((rank, seq))
