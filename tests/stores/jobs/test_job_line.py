@@ -250,8 +250,11 @@ def test_a_long_line_is_walked_once_for_all_who_ask(
     store: JobStore, insert: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "LONG", 3)
-    monkeypatch.setattr(places, "KEPT_S", 600.0)
+    monkeypatch.setattr(places, "OFTEN", 1)
     ids = [insert(estimates=fit, owner=owner) for fit, owner in ((SMALL, "a"), (LARGE, "b"), (SHARED, "c"))]
+    monkeypatch.setattr(places, "KEPT_S", 0.0)
+    assert store.queue_position(ids[0]) == 2
+    monkeypatch.setattr(places, "KEPT_S", 600.0)
     assert [store.queue_position(job_id) for job_id in ids] == [2, 2, 1]
     assert [store.follow(job_id)[1] for job_id in ids] == [2, 2, 1]
     later = insert(estimates={"small": 41.0})
@@ -259,6 +262,21 @@ def test_a_long_line_is_walked_once_for_all_who_ask(
     assert [store.queue_position(job_id) for job_id in (ids[0], ids[2], later)] == [2, None, 3]
     store._places = Places()  # as after a second
     assert [store.queue_position(job_id) for job_id in (ids[0], later)] == [1, 2]
+
+
+def test_for_the_few_who_ask_places_are_counted_anew(
+    store: JobStore, insert: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "LONG", 2)
+    monkeypatch.setattr(places, "OFTEN", 3)
+    monkeypatch.setattr(places, "KEPT_S", 0.0)
+    first, second = insert(), insert()
+    assert store.queue_position(second) == 2
+    store.cancel(first)
+    monkeypatch.setattr(places, "KEPT_S", 600.0)
+    assert store.queue_position(second) == 1
+    insert()
+    assert store.queue_position(insert()) == 3
 
 
 def test_the_backlog_by_pool_and_by_fit(store: JobStore, insert: Callable[..., str], new_job: Make) -> None:
