@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import stamina
@@ -21,6 +22,8 @@ from serving.preprocessing import Prepared
 from serving.presets import ModelProfile
 from serving.service import VideoService
 
+GRPC_LIMIT = "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"
+
 
 @serve.deployment(name="Ingress", max_ongoing_requests=500, health_check_period_s=2, ray_actor_options={"num_cpus": 0})
 @serve.ingress()
@@ -29,7 +32,8 @@ class Ingress:
         """`dispatcher` is never called: holding its handle makes it part of the application."""
         wiring.open_log()
         self._settings = wiring.settings
-        self._preprocessor = preprocessor
+        # By gRPC, which for a picture costs less than an actor's call, where it is told to take more than 4 MiB.
+        self._preprocessor = preprocessor.options(_by_reference=GRPC_LIMIT not in os.environ)
         self._metrics = wiring.metrics()
         self._service = VideoService(
             settings=wiring.settings,

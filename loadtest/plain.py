@@ -8,16 +8,16 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from deployments.launch import LOGGING, QUIET
+from deployments.launch import LOGGING, QUIET, SWIFT
 
 
 def serve_until_stopped(build: Callable[[], Any], name: str) -> None:
     """Serve what `build` gives, an application, where `I2V_HOST` and `I2V_PORT` say.
 
-    What Serve logs of each request, and what Ray and Serve do beside requests, is as in the service, so that neither
-    side is slower for it.
+    What Serve logs of each request, how it passes them on, and what Ray and Serve do beside, is as in the service, so
+    that neither side is slower for it.
     """
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in (QUIET | SWIFT).items() if name not in os.environ})
     import ray
     from ray import serve
 

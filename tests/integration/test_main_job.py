@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import subprocess
@@ -86,6 +87,15 @@ def test_its_errors_name_the_field(service: ChildService) -> None:
     with pytest.raises(openai.APIStatusError) as refused_picture:
         client.videos.create(prompt="pan left", input_reference=b"not a picture")
     assert refused_picture.value.code == "unsupported_image_format"
+
+
+def test_an_upload_larger_than_a_message_of_grpc_usually_is(http: httpx.Client) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((2400, 2400), 100).save(noise, "PNG")
+    assert len(noise.getvalue()) > 4 * 2**20
+    answer = http.post("/v1/videos", data={"prompt": "pan left"}, files={"input_reference": noise.getvalue()})
+    assert answer.status_code == 200, answer.text
+    http.delete(f"/v1/videos/{answer.json()['id']}").raise_for_status()
 
 
 def test_every_answer_carries_one_request_id(http: httpx.Client) -> None:
