@@ -1,10 +1,12 @@
-"""A Serve application that does nothing, as a measure of what Serve itself costs: `python -m loadtest.bare`.
+"""A Serve application that does nothing, as a measure of what Serve itself costs: `python -m loadtest.bare [--alike]`.
 
-It listens where `I2V_HOST` and `I2V_PORT` say, and answers every path with a small JSON object, up to Ctrl-C.
+By Serve's defaults, or alike to the service's settings of Serve. It listens where `I2V_HOST` and `I2V_PORT` say, and
+answers every path with a small JSON object, up to Ctrl-C.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from loadtest.plain import serve_until_stopped
@@ -18,7 +20,7 @@ def main() -> None:
         async def __call__(self, request: Any) -> dict[str, str]:
             return {"object": "video", "status": "queued"}
 
-    serve_until_stopped(Bare.bind, "bare")
+    serve_until_stopped(Bare.bind, "bare", alike="--alike" in sys.argv[1:])
 
 
 if __name__ == "__main__":

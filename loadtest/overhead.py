@@ -98,12 +98,13 @@ class Overhead:
         return told
 
 
-def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told) -> Overhead:
+def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told, *, alike: bool = False) -> Overhead:
     """
     Args:
         turns: of reads, of each of the two.
         turn_s: seconds of one.
         submit_s: seconds of submissions at a time.
+        alike: the bare handler has the service's settings of Serve, not Serve's defaults.
     """
     settings = {"I2V_MAX_WAITING_JOBS": str(3 * WAITING), "I2V_LOG_LEVEL": "WARNING"}
     settings |= {"RAY_metrics_report_interval_ms": "10000"}  # Ray's own, as of a service that nobody tests
@@ -129,7 +130,7 @@ def measure(turns: int, turn_s: float, submit_s: float, folder: Path, told: Told
             told(f"submits {figures.name}")
             return _submits(figures, service, target, submit_s, folder)
 
-        with _bare() as bare:
+        with _bare(alike) as bare:
             time.sleep(SETTLE_S)
             told("reads, the two in turns")
             plain, alone = _Reading(bare, "/", turn_s), _Reading(service, path, turn_s)
@@ -167,10 +168,10 @@ class _Reading:
 
 
 @contextmanager
-def _bare() -> Iterator[ChildService]:
+def _bare(alike: bool) -> Iterator[ChildService]:
     with tempfile.TemporaryDirectory(prefix="i2v-bare-") as folder:
         started = ChildService(Path(folder))
-        with started.running(sys.executable, "-m", "loadtest.bare"):
+        with started.running(sys.executable, "-m", "loadtest.bare", *["--alike"] * alike):
             yield started
 
 

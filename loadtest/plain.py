@@ -11,13 +11,16 @@ from typing import Any
 from deployments.launch import LOGGING, QUIET, SWIFT
 
 
-def serve_until_stopped(build: Callable[[], Any], name: str) -> None:
+def serve_until_stopped(build: Callable[[], Any], name: str, *, alike: bool = True) -> None:
     """Serve what `build` gives, an application, where `I2V_HOST` and `I2V_PORT` say.
 
-    What Serve logs of each request, how it passes them on, and what Ray and Serve do beside, is as in the service, so
-    that neither side is slower for it.
+    What Serve logs of each request is as in the service, so that neither side is slower for it.
+
+    Args:
+        alike: so is how Serve passes requests on, and what Ray and Serve do beside; else as they come.
     """
-    os.environ.update({name: value for name, value in (QUIET | SWIFT).items() if name not in os.environ})
+    if alike:
+        os.environ.update({name: value for name, value in (QUIET | SWIFT).items() if name not in os.environ})
     import ray
     from ray import serve
 

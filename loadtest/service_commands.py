@@ -73,11 +73,12 @@ def overhead(
     turns: Annotated[int, typer.Option(min=1, help="Of reads, of each server.")] = 3,
     turn_s: Annotated[float, typer.Option(min=0.5, help="Seconds of one turn.")] = 4.0,
     submit_s: Annotated[float, typer.Option(min=1, help="Seconds of submissions, three times.")] = 20.0,
+    alike: Annotated[bool, typer.Option(help="Give the bare handler the service's settings of Serve.")] = False,
     out: Out = Path("overhead"),
 ) -> None:
     """What the service costs beside a bare Serve handler, with listeners and long lines; exit code 1 if too much."""
     options.folder(out)
-    found = measuring.measure(turns, turn_s, submit_s, out, progress.print)
+    found = measuring.measure(turns, turn_s, submit_s, out, progress.print, alike=alike)
     table = Table("measured", "reads/s", "turns", "CPU ms", "submit p50 ms", "p90", "p99", "worst", "refused", "CPU ms")
     for row in (found.bare, *found.rows):
         each = " ".join(f"{value:.0f}" for value in row.reads)
