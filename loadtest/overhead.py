@@ -1,10 +1,10 @@
 """What the service costs beside its cards: reads and submissions, against a bare Serve handler in the same run.
 
 For reads both run side by side on this machine, one of them idle while the other is asked, and take turns; then the
-bare handler, which has Serve's defaults if not asked for alike, and whose Ray takes processor time even so, is stopped. The service's only card is emulated and at work on a
-long job, so that what is read and submitted waits. Reads are as many as are answered on 16 connections; submissions are
-open-loop, of a JPEG of 512 px with the standard preset. Both kinds of server are asked by the same load generator, this
-process, whose own processor time is told beside theirs.
+bare handler, which has Serve's defaults if not asked for alike, and whose Ray takes processor time even so, is stopped.
+The service's only card is emulated and at work on a long job, so that what is read and submitted waits. Reads are as
+many as are answered on 16 connections; submissions are open-loop, of a JPEG of 512 px with the standard preset. Both
+kinds of server are asked by the same load generator, this process, whose own processor time is told beside theirs.
 """
 
 from __future__ import annotations
