@@ -45,9 +45,9 @@ class RequestCounting:
         self.waiting += 1
         self.waiting_s += task.estimate_s
 
-    def take(self, pool: str, now: float) -> Task | None:
+    def take(self, pool: str, now: float, within_s: float | None = None) -> Task | None:
         del now
-        if not self._lines[pool]:
+        if within_s is not None or not self._lines[pool]:  # a replica of Serve's ends what it has begun
             return None
         task = self._lines[pool].popleft()
         self.waiting -= 1

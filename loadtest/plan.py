@@ -18,7 +18,7 @@ from itertools import combinations
 from loadtest.scenarios import Request
 from loadtest.twin import SLACK, Cards, Figures, figures, ours, play
 from serving.scheduling.cards import CARDS
-from serving.scheduling.simulator import Outcome, Rules, Simulated
+from serving.scheduling.simulated import Outcome, Rules, Simulated
 
 PRICES: Mapping[str, float] = {
     "rtx4060": 0.08,

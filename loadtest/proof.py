@@ -19,7 +19,7 @@ from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.twin import Cards, figures, ours, play, serves, shape_of
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cost import tflop
-from serving.scheduling.simulator import Simulated
+from serving.scheduling.simulated import Simulated
 
 SHORT_GAIN, LONG_LOSS = 3.0, 1.2
 

@@ -33,7 +33,7 @@ from loadtest.scenarios import SCENARIOS, Request, hastened
 from loadtest.server import Target
 from loadtest.twin import Cards
 from serving.jobs.store import open_store
-from serving.scheduling.simulator import Outcome, Sample, Simulated
+from serving.scheduling.simulated import Outcome, Sample, Simulated
 
 TARGET_WAIT_S, HOLD_S = 60.0, 60.0
 """As the simulation plays our side; of the scenario."""

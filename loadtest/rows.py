@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serving.scheduling.cost import Shape
-from serving.scheduling.simulator import Arrival, Outcome
+from serving.scheduling.simulated import Arrival, Outcome
 
 REQUESTS = "requests.jsonl"
 COMPLETED, FAILED, REFUSED, UNFINISHED = "completed", "failed", "refused", "unfinished"

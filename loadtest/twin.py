@@ -17,7 +17,8 @@ from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool
 from serving.scheduling.policies import Policy, ResolutionAware
-from serving.scheduling.simulator import Arrival, Fleet, Outcome, Rules, Simulated, simulate
+from serving.scheduling.simulated import Arrival, Fleet, Outcome, Rules, Simulated
+from serving.scheduling.simulator import simulate
 
 START_S = 60.0
 SLACK = 0.03
@@ -65,7 +66,7 @@ def fleets(cards: Iterable[Cards], start_s: float = START_S) -> list[Fleet]:
     return rows
 
 
-def ours(target_wait_s: float = 60.0, hold_s: float = 60.0) -> Policy:
+def ours(target_wait_s: float = 60.0, hold_s: float = 90.0) -> Policy:
     """The service's policy, by its settings."""
     return ResolutionAware(Target(target_wait_s, 10 * target_wait_s), hold_s)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from loadtest.arrivals import HOUR
 from loadtest.proof import Comparison
 from loadtest.twin import Cards, Figures
-from serving.scheduling.simulator import Sample, Simulated
+from serving.scheduling.simulated import Sample, Simulated
 
 COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d")
 OTHERS = "others", "0.6"

@@ -27,7 +27,7 @@ from serving.jobs.job import accepted_at
 from serving.presets import I2VGEN_XL
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import seconds
-from serving.scheduling.simulator import Rules
+from serving.scheduling.simulated import Rules
 
 TARGET_WAIT_S, HOLD_S = 10.0, 20.0
 WITHIN = 0.15

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from serving.scheduling.capacity import Held, PoolState, Target, Waiting, replicas
+from serving.scheduling.preemption import preempting
 from serving.scheduling.queueing import Head, choose, rank
 from serving.scheduling.tally import Tally
 
@@ -44,8 +45,12 @@ class Policy(Protocol):
 
     def add(self, task: Task) -> None: ...
 
-    def take(self, pool: str, now: float) -> Task | None:
-        """What a free card of `pool` does next, out of the line; None where it can hold nothing that waits."""
+    def take(self, pool: str, now: float, within_s: float | None = None) -> Task | None:
+        """What a card of `pool` does next, out of the line; None where it can hold nothing that waits.
+
+        Args:
+            within_s: of a card at work, which gives way to jobs of so many seconds alone.
+        """
         ...
 
     def sizes(self, now: float, pools: Sequence[PoolState]) -> dict[str, int]:
@@ -88,9 +93,11 @@ class ResolutionAware:
         self._by_fit.setdefault(fit, Counter()).update(task.seconds)
         self._jobs[fit] += 1
 
-    def take(self, pool: str, now: float) -> Task | None:
+    def take(self, pool: str, now: float, within_s: float | None = None) -> Task | None:
         tally = self._tallies.setdefault(pool, Tally())
         heads = [group.head(key, pool) for key, group in self._groups.items() if pool in group.fit]
+        if within_s is not None:
+            heads = preempting(heads, within_s)
         if not heads:
             return None
         chosen = heads[0] if len(heads) == 1 else choose(heads, pool, now, tally.usage(now))

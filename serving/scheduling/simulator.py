@@ -10,151 +10,25 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from typing import Literal
 
 from serving.errors import DoesNotFit
-from serving.scheduling.capacity import PoolState
 from serving.scheduling.cost import CostRow, Shape
-from serving.scheduling.placement import Placement, Pool, place
+from serving.scheduling.placement import Placement, place
 from serving.scheduling.policies import Policy, Task
+from serving.scheduling.simulated import Arrival, Fleet, Outcome, Rules, Sample, Simulated
+from serving.scheduling.virtual_cards import AtWork, Cards
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One request. Moments are seconds since the simulation's start."""
-
-    at: float
-    shape: Shape
-    kind: str = ""
-    """What the report calls it."""
-    owner: str = ""
-    priority: str = "interactive"
-    deadline: float | None = None
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """One pool of a simulation."""
-
-    pool: Pool
-    size: float
-    """What a card costs, in any unit."""
-    least: int
-    most: int
-    """Bounds of its cards."""
-    start_s: float = 60.0
-    """From the wish for a card until it works."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is not decided by a policy."""
-
-    decide_every_s: float = 0.5
-    gap_s: float = 0.03
-    """Between two jobs of a card."""
-    start_beside_s: float = 0.0
-    """How much longer a card takes to start for each other that is starting then: those of one machine share its
-    processors."""
-    most_waiting: int | None = 10_000
-    most_waiting_s: float | None = None
-    """Bounds of the line: jobs, GPU seconds; beyond, a request is refused."""
-    noise: float = 0.0
-    """Standard deviation of the logarithm of what a job takes, around what it is expected to."""
-    sample_every_s: float = 60.0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an arrival."""
-
-    arrival: Arrival
-    refused: str = ""
-    """The error's code; empty where it was done."""
-    pool: str = ""
-    started: float = 0.0
-    ended: float = 0.0
-
-    @property
-    def wait_s(self) -> float:
-        return self.started - self.arrival.at
-
-    @property
-    def latency_s(self) -> float:
-        return self.ended - self.arrival.at
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One pool at one moment."""
-
-    at: float
-    pool: str
-    up: int
-    """Cards that are paid for: at work, idle or starting."""
-    busy: int
-    waiting: int
-    """Jobs in line, of all pools."""
-    waiting_s: float
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """What a simulation gave."""
-
-    outcomes: list[Outcome]
-    """In order of ends and refusals."""
-    samples: list[Sample]
-    up_s: dict[str, float]
-    """Card seconds paid for, by pool."""
-    busy_s: dict[str, float]
-    ended: float
-    """The last event."""
-
-
-@dataclass
-class _Cards:
-    """A pool's cards now."""
-
-    fleet: Fleet
-    idle: int = 0
-    ends: list[float] = field(default_factory=list)
-    """Of the cards at work: when they are free."""
-    starting: int = 0
-    wanted: int = 0
-    changed: float = 0.0
-    up_s: float = 0.0
-    busy_s: float = 0.0
-
-    @property
-    def busy(self) -> int:
-        return len(self.ends)
-
-    @property
-    def up(self) -> int:
-        return self.idle + self.busy + self.starting
-
-    def account(self, now: float) -> None:
-        """Before any count changes."""
-        self.up_s += self.up * (now - self.changed)
-        self.busy_s += self.busy * (now - self.changed)
-        self.changed = now
-
-    def state(self, now: float) -> PoolState:
-        left_s = tuple(end - now for end in self.ends)
-        fleet = self.fleet
-        return PoolState(fleet.pool.name, fleet.size, fleet.least, fleet.most, self.idle + self.busy, left_s)
-
-
-_Event = tuple[float, int, _Cards | None, Outcome | None]
-"""When; a number that orders events of one moment; the cards, or None where sizes are decided; what a card has done, or
-None where it has started."""
+_What = AtWork | Outcome | Literal["started", "looks"] | None
+_Event = tuple[float, int, Cards | None, _What]
+"""When; a number that orders events of one moment; the cards, or None where sizes are decided; what happens to them: a
+card may be free, has ended a job that put another off, or has started, or those at work look for shorter jobs."""
 
 
 class _Run:
     def __init__(self, fleets: Sequence[Fleet], policy: Policy, model: str, cost: CostRow, rules: Rules) -> None:
-        self._cards = {fleet.pool.name: _Cards(fleet, idle=fleet.least, wanted=fleet.least) for fleet in fleets}
+        self._cards = {fleet.pool.name: Cards(fleet, idle=fleet.least, wanted=fleet.least) for fleet in fleets}
         self._policy, self._model, self._cost, self._rules = policy, model, cost, rules
         self._random = random.Random(rules.seed)  # noqa: S311 (no secrecy in a simulation)
         self._events: list[_Event] = []
@@ -184,6 +58,8 @@ class _Run:
                 self._happen(heapq.heappop(self._events))
             if self._policy.waiting:
                 self._fill(now)
+                if arrives:
+                    self._look_soon(now)
             if any(enough(outcome) for outcome in self.outcomes[seen:]):
                 break
             seen = len(self.outcomes)
@@ -192,9 +68,9 @@ class _Run:
         up_s = {name: cards.up_s for name, cards in self._cards.items()}
         return Simulated(self.outcomes, self.samples, up_s, {n: c.busy_s for n, c in self._cards.items()}, now)
 
-    def _push(self, at: float, cards: _Cards | None, outcome: Outcome | None = None) -> None:
+    def _push(self, at: float, cards: Cards | None, what: _What = None) -> None:
         self._count += 1
-        heapq.heappush(self._events, (at, self._count, cards, outcome))
+        heapq.heappush(self._events, (at, self._count, cards, what))
 
     def _arrive(self, arrival: Arrival) -> None:
         placement = self._place(arrival.shape)
@@ -222,19 +98,26 @@ class _Run:
         return self._places[shape]
 
     def _happen(self, event: _Event) -> None:
-        now, _, cards, outcome = event
+        now, _, cards, what = event
         if cards is None:
             self._decide(now)
-            return
-        cards.account(now)
-        if outcome is None:
-            cards.starting -= 1
+        elif what == "looks":
+            self._look(cards, now)
+        elif isinstance(what, Outcome):
+            self.outcomes.append(what)
+            self._look(cards, now)
+        elif isinstance(what, AtWork) and what.free > now:
+            self._push(what.free, cards, what)  # it was put off meanwhile
         else:
-            cards.ends.remove(now)
-            self.outcomes.append(outcome)
-        cards.idle += 1
-        self._stop_idle(cards)
-        self._decide_soon(now)
+            cards.account(now)
+            if isinstance(what, AtWork):
+                cards.at_work.remove(what)
+                self.outcomes.append(what.outcome)
+            else:
+                cards.starting -= 1
+            cards.idle += 1
+            cards.stop_idle()
+            self._decide_soon(now)
 
     def _decide_soon(self, now: float) -> None:
         if not self._deciding and self._scaled:
@@ -250,20 +133,17 @@ class _Run:
             cards.wanted = wanted[name]
             more[name] = max(0, wanted[name] - cards.up)
             cards.starting += more[name]
-            self._stop_idle(cards)
+            cards.stop_idle()
         others = sum(cards.starting for cards in self._cards.values()) - 1
         for name, cards in self._cards.items():
             for _ in range(more[name]):
-                self._push(now + cards.fleet.start_s + others * self._rules.start_beside_s, cards)
+                self._push(now + cards.fleet.start_s + others * self._rules.start_beside_s, cards, "started")
         if self._policy.waiting or self._more_than_needed():
             # Time alone may change what is wanted: a delay, or what is kept for a while.
             self._decide_soon(now)
 
     def _more_than_needed(self) -> bool:
         return any(cards.up > max(cards.fleet.least, cards.busy) for cards in self._cards.values())
-
-    def _stop_idle(self, cards: _Cards) -> None:
-        cards.idle -= max(0, min(cards.idle, cards.up - cards.wanted))
 
     def _fill(self, now: float) -> None:
         free = [cards for cards in self._cards.values() if cards.idle and cards.wanted]
@@ -274,15 +154,43 @@ class _Run:
             while cards.idle and (task := self._policy.take(cards.fleet.pool.name, now)) is not None:
                 self._begin(cards, task, now)
 
-    def _begin(self, cards: _Cards, task: Task, now: float) -> None:
+    def _begin(self, cards: Cards, task: Task, now: float) -> None:
         cards.account(now)
         cards.idle -= 1
+        outcome, steps = self._outcome(cards, task, now)
+        estimate_s = task.seconds[cards.fleet.pool.name]
+        preemptible = self._rules.preempt_s > 0 and task.deadline is None
+        one = AtWork(outcome, outcome.ended + self._rules.gap_s, estimate_s, estimate_s / steps, preemptible)
+        cards.at_work.append(one)
+        self._push(one.free, cards, one)
+        self._look_soon(now)
+
+    def _outcome(self, cards: Cards, task: Task, begins: float) -> tuple[Outcome, int]:
+        """What becomes of a task that begins then, and in how many steps."""
         pool = cards.fleet.pool.name
+        arrival = self._arrivals.pop(task.number)
         took_s = task.seconds[pool] * self._random.lognormvariate(0.0, self._rules.noise)
-        outcome = Outcome(self._arrivals.pop(task.number), "", pool, now, now + took_s)
-        free = now + took_s + self._rules.gap_s
-        cards.ends.append(free)
-        self._push(free, cards, outcome)
+        return Outcome(arrival, "", pool, begins, begins + took_s), arrival.shape.num_inference_steps
+
+    def _look_soon(self, now: float) -> None:
+        for cards in self._cards.values():
+            if not cards.looks and self._policy.waiting and any(cards.rooms(now, self._rules.preempt_s)):
+                cards.looks = True
+                self._push(now + self._rules.look_s, cards, "looks")
+
+    def _look(self, cards: Cards, now: float) -> None:
+        """Cards at work take shorter jobs first, each when the step ends that it is at."""
+        cards.looks = False
+        while self._policy.waiting and (rooms := list(cards.rooms(now, self._rules.preempt_s))):
+            task = self._policy.take(cards.fleet.pool.name, now, within_s=max(room for room, _ in rooms))
+            if task is None:
+                return
+            able = [one for room, one in rooms if room >= task.seconds[cards.fleet.pool.name]]
+            one = self._random.choice(able)  # which of them sees it first is an accident
+            outcome, _ = self._outcome(cards, task, now + self._random.random() * one.step_s)
+            outcome = replace(outcome, preempts=True)
+            one.put_off(outcome.started, outcome.ended + self._rules.gap_s - outcome.started)
+            self._push(outcome.ended, cards, outcome)
 
     def _sample(self, at: float) -> None:
         for name, cards in self._cards.items():

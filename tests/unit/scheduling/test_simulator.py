@@ -12,13 +12,16 @@ from serving.scheduling.capacity import Held, Target
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool, place
 from serving.scheduling.policies import Policy, ResolutionAware
-from serving.scheduling.simulator import Arrival, Fleet, Rules, Simulated, simulate
+from serving.scheduling.preemption import MOST_S
+from serving.scheduling.simulated import Arrival, Fleet, Rules, Simulated
+from serving.scheduling.simulator import simulate
 
 SMALL = Pool("small", "m", 43, 8)
 LARGE = Pool("large", "m", 62, 80)
 SHORT = Shape(256, 256, 8, 30, guided=True)
 LONG = Shape(1024, 1024, 32, 100, guided=True)
 COST = I2VGEN_XL.cost
+SECONDS_LONG = place(LONG, "m", COST, [LARGE]).seconds["large"]
 SECONDS = {name: place(SHORT, "m", COST, [SMALL, LARGE]).seconds[name] for name in ("small", "large")}
 
 
@@ -67,10 +70,36 @@ def test_what_fits_nowhere_and_what_is_too_much_is_refused() -> None:
 
 def test_short_jobs_pass_long_ones() -> None:
     arrivals = [*[Arrival(0.0, LONG, "long")] * 3, Arrival(1.0, SHORT, "short")]
-    ours = run(arrivals, fleet(LARGE, 1, 1))
+    ours = run(arrivals, fleet(LARGE, 1, 1), preempt_s=0.0)
     serves = run(arrivals, fleet(LARGE, 1, 1), by=RequestCounting({"large": 80.0}))
     assert [outcome.arrival.kind for outcome in ours.outcomes] == ["long", "short", "long", "long"]
     assert [outcome.arrival.kind for outcome in serves.outcomes] == ["long", "long", "long", "short"]
+
+
+def test_a_short_job_puts_off_a_long_one_that_is_at_work_but_no_like_one() -> None:
+    arrivals = [Arrival(0.0, LONG, "long"), Arrival(1.0, SHORT, "short"), Arrival(1.0, LONG, "late")]
+    found = {outcome.arrival.kind: outcome for outcome in run(arrivals, fleet(LARGE, 1, 1)).outcomes}
+    short, long, late = found["short"], found["long"], found["late"]
+    step_s = SECONDS_LONG / LONG.num_inference_steps
+    assert 0.5 <= short.wait_s <= 0.5 + step_s
+    assert long.ended == pytest.approx(SECONDS_LONG + SECONDS["large"])
+    assert long.preempted_s == pytest.approx(SECONDS["large"])
+    assert late.started == pytest.approx(long.ended)
+
+
+def test_a_job_is_put_off_for_so_long_and_no_longer() -> None:
+    shorts = [Arrival(1.0 + at, SHORT, "short") for at in range(40)]
+    found = run([Arrival(0.0, LONG, "long"), *shorts], fleet(LARGE, 1, 1), preempt_s=10.0).outcomes
+    (long,) = [outcome for outcome in found if outcome.arrival.kind == "long"]
+    assert 10.0 - SECONDS["large"] < long.preempted_s <= 10.0
+    assert sum(outcome.ended > long.ended for outcome in found) > 20
+
+
+def test_a_job_with_a_deadline_is_not_put_off_nor_for_batch() -> None:
+    timed = run([Arrival(0.0, LONG, deadline=2000.0), Arrival(1.0, SHORT)], fleet(LARGE, 1, 1))
+    batch = run([Arrival(0.0, LONG), Arrival(1.0, SHORT, priority="batch")], fleet(LARGE, 1, 1))
+    for found in (timed, batch):
+        assert [outcome.preempted_s for outcome in found.outcomes] == [0.0, 0.0]
 
 
 def test_serve_counts_requests_and_waits_before_it_scales() -> None:
@@ -124,12 +153,18 @@ def test_every_arrival_has_one_end_on_a_card_that_holds_it(
     for one in fleets:
         name = one.pool.name
         assert found.busy_s[name] <= found.up_s[name] + 1e-6
-        moments = [(o.started, 1) for o in found.outcomes if o.pool == name]
-        moments += [(o.ended, -1) for o in found.outcomes if o.pool == name]
+        whole = [o for o in found.outcomes if o.pool == name and not o.preempts]
+        within = [o for o in found.outcomes if o.pool == name and o.preempts]
+        moments = [(o.started, 1) for o in whole] + [(o.ended, -1) for o in whole]
         working = 0
         for _, change in sorted(moments):
             working += change
             assert working <= one.most
+        assert sum(o.preempted_s for o in whole) == pytest.approx(sum(o.ended - o.started for o in within))
+        assert all(o.preempted_s <= MOST_S * 1.5 for o in whole)
+        for shorter in within:
+            assert shorter.arrival.priority == "interactive"
+            assert any(o.preempted_s and o.started <= shorter.started < shorter.ended <= o.ended for o in whole)
     assert run(
         arrivals, *fleets, by=RequestCounting({"small": 8.0, "large": 80.0}) if counting else policy(), noise=0.1
     )
