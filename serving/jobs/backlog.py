@@ -47,7 +47,7 @@ class Backlog:
 
     groups: tuple[WaitingGroup, ...]
     left_s: Mapping[str, tuple[float, ...]]
-    """By pool, of each of its jobs in progress: the GPU seconds that are left; one that two cards share is two."""
+    """By pool, of each of its cards at work: the GPU seconds that are left; a job that two cards share is two."""
 
     def waiting(self, pool: str, model: str, priority: str | None = None) -> Load:
         """What waits that `pool`, which serves `model`, could take, as if no other pool took any of it.
@@ -65,7 +65,7 @@ class Backlog:
 
     @property
     def running(self) -> Mapping[str, Load]:
-        """By pool: its jobs in progress, and the GPU seconds that are left of them."""
+        """By pool: its cards at work, as jobs, and the GPU seconds that are left of theirs."""
         return {pool: Load(len(left_s), sum(left_s)) for pool, left_s in self.left_s.items()}
 
     @property
@@ -112,7 +112,7 @@ def _joined(one: WaitingGroup, other: WaitingGroup) -> WaitingGroup:
 
 
 def left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
-    """By pool, of each of its jobs in progress: the GPU seconds that are left."""
+    """By pool, of each of its cards at work: the GPU seconds that are left."""
     found: dict[str, tuple[float, ...]] = {}
     for pool, gpu_s in in_hand(connection, clock):
         found[pool] = (*found.get(pool, ()), gpu_s)
@@ -124,13 +124,21 @@ def cards_at_work(connection: Connection, clock: StoreClock, pool: str) -> int:
 
 
 def in_hand(connection: Connection, clock: StoreClock) -> Iterator[tuple[str, float]]:
-    """Of each job in progress, for each card that works on it, the card's pool and the GPU seconds that are left."""
+    """Of each card at work, its pool and the GPU seconds that are left: of a job, and of one that it is put off for."""
     columns = (jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
-    led = select(jobs.c.pool, *columns).where(at_work)
+    led = select(func.coalesce(jobs.c.preempts, jobs.c.id), jobs.c.pool, *columns).where(at_work)
+    cards: dict[str, tuple[str, float]] = {}
+    for leader, pool, *rest in connection.execute(led):
+        _, before_s = cards.get(leader, (pool, 0.0))
+        cards[leader] = (pool, before_s + _left_s(pool, *rest))
+    yield from cards.values()
     helped = select(workers.c.pool, *columns).where(workers.c.assists == jobs.c.id, at_work, roll.seen(clock))
-    for statement in (led, helped):
-        for pool, estimates, estimate_s, progress, stage in connection.execute(statement):
-            # The card is free while its last clip is encoded.
-            part = 0.0 if stage == "encoding" else 1.0 - progress / 100
-            yield pool, estimates.get(pool, estimate_s) * part
+    for pool, *rest in connection.execute(helped):
+        yield pool, _left_s(pool, *rest)
+
+
+def _left_s(pool: str, estimates: Mapping[str, float], estimate_s: float, progress: int, stage: str | None) -> float:
+    # The card is free while its last clip is encoded.
+    part = 0.0 if stage == "encoding" else 1.0 - progress / 100
+    return estimates.get(pool, estimate_s) * part

@@ -5,7 +5,7 @@ Every function runs inside the caller's transaction. Knows nothing of HTTP, Ray 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, exists, or_, select, update
@@ -19,7 +19,8 @@ from serving.jobs.line import Turns
 from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.tables import job_of, jobs, visible
 from serving.jobs.transitions import change
-from serving.scheduling.queueing import choose
+from serving.scheduling.preemption import preempting
+from serving.scheduling.queueing import Head, choose
 
 
 def lapsed(clock: StoreClock) -> ColumnElement[bool]:
@@ -46,21 +47,36 @@ def claim(
     worker: str,
     lease_s: float,
     max_attempts: int,
+    within_s: float | None = None,
+    preempts: str | None = None,
 ) -> Job | None:
     recover(connection, clock, max_attempts)
     now = float(connection.execute(select(clock.wall())).scalar_one())
     served = usage.recent(connection, pool, now)
     taken: list[str] = []
     while True:
-        head = choose(line.heads(connection, pool, model, turns, taken), pool, now, served)
+        head = choose(_heads(connection, pool, model, turns, within_s, taken), pool, now, served)
         if head is None:
             return None
         chosen = select(jobs).where(jobs.c.id == head.job_id, jobs.c.status == JobStatus.QUEUED)
         row = connection.execute(chosen.with_for_update(skip_locked=True)).mappings().first()
         if row is not None:
-            return change(connection, row, transitions.started(clock, row["attempt"] + 1, pool, worker, lease_s))
+            return change(
+                connection, row, transitions.started(clock, row["attempt"] + 1, pool, worker, lease_s, preempts)
+            )
         # Another card is taking it at this moment.
         taken.append(head.job_id)
+
+
+def waiting_within(connection: Connection, pool: str, model: str, turns: Turns, within_s: float) -> frozenset[str]:
+    return frozenset(head.job_id for head in _heads(connection, pool, model, turns, within_s))
+
+
+def _heads(
+    connection: Connection, pool: str, model: str, turns: Turns, within_s: float | None, taken: Collection[str] = ()
+) -> list[Head]:
+    heads = line.heads(connection, pool, model, turns, taken)
+    return heads if within_s is None else preempting(heads, within_s)
 
 
 def recover(connection: Connection, clock: StoreClock, max_attempts: int) -> None:

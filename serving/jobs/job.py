@@ -141,6 +141,10 @@ class Job:
     pool: str | None
     """Of the worker that has or had it."""
     remixed_from: str | None
+    preempts: str | None = None
+    """The job that its card has put off for it, between two steps."""
+    preempted_s: float = 0.0
+    """How long it was put off itself, for others."""
 
     @property
     def cancelled(self) -> bool:

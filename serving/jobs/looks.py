@@ -17,6 +17,7 @@ from serving.jobs.admission import Bounds
 from serving.jobs.backlog import Backlog
 from serving.jobs.database import Database
 from serving.jobs.job import Held, Job
+from serving.jobs.line import Turns
 from serving.jobs.outlook import Outlook, Situation
 from serving.jobs.places import Places
 from serving.jobs.standing import Standing
@@ -32,6 +33,7 @@ class Looks:
         self._database = database
         self._clock = database.clock
         self._places = Places()
+        self._looking = Turns()
 
     def ping(self) -> None:
         """Answer at once whether the store can be read.
@@ -156,6 +158,10 @@ class Looks:
     def claimable(self, pool: str, model: str) -> bool:
         """Whether `claim` may find work; cheap, and takes no lock."""
         return self._database.read(lambda c: claims.claimable(c, self._clock, pool, model))
+
+    def waiting_within(self, pool: str, model: str, within_s: float) -> frozenset[str]:
+        """Ids of the jobs that `claim` may find `within_s`: of each group the first; takes no lock."""
+        return self._database.read(lambda c: claims.waiting_within(c, pool, model, self._looking, within_s))
 
     def held(self, job_id: str, attempt: int) -> Held:
         """What `renew` would answer; a cheap read that writes nothing."""

@@ -111,7 +111,16 @@ class JobStore(Looks):
 
     # What a card's dispatcher and worker do.
 
-    def claim(self, pool: str, model: str, worker: str, lease_s: float) -> Job | None:
+    def claim(
+        self,
+        pool: str,
+        model: str,
+        worker: str,
+        lease_s: float,
+        *,
+        within_s: float | None = None,
+        preempts: str | None = None,
+    ) -> Job | None:
         """Take the job that a free card of `pool`, which serves `model`, works on next, for `lease_s` seconds.
 
         It is under a new attempt. None when no job waits that the pool can hold. Which one goes next is
@@ -119,9 +128,15 @@ class JobStore(Looks):
 
         First takes back every job whose lease has lapsed: it waits again in its old place, or has ended when
         cancelled, or when this was the last of the crashes that it may have.
+
+        Args:
+            within_s: of a card that is not free, but gives way to interactive jobs of so many expected seconds.
+            preempts: the job that such a card puts off for it.
         """
         return self._database.write(
-            lambda c: claims.claim(c, self._clock, self._turns, pool, model, worker, lease_s, self._max_attempts)
+            lambda c: claims.claim(
+                c, self._clock, self._turns, pool, model, worker, lease_s, self._max_attempts, within_s, preempts
+            )
         )
 
     def adopt(self, pools: Mapping[str, str]) -> None:

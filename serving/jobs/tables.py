@@ -77,6 +77,9 @@ jobs = Table(
     Column("expires_at", Float(53)),
     Column("worker", Text),
     Column("pool", Text),
+    # The job that its card has put off for it, and for how many seconds its own was put off for others.
+    Column("preempts", Text),
+    Column("preempted_s", Float(53), nullable=False, server_default="0"),
     Column("lease_until", Float(53)),
     Column("lease_boot", Text),
     Column("remixed_from", Text),
@@ -228,6 +231,7 @@ def row_of(new: NewJob, ranked_at: float) -> dict[str, Any]:
         "failures": [],
         "cancel_requested": False,
         "deleted": False,
+        "preempted_s": 0.0,
         "created_at": accepted_at(new.id),
         "remixed_from": new.remixed_from,
         "webhook_url": new.webhook_url,

@@ -26,10 +26,14 @@ def in_line_again() -> dict[str, Any]:
         "started_at": None,
         "worker": None,
         "pool": None,
+        "preempts": None,
+        "preempted_s": 0.0,
     }
 
 
-def started(clock: StoreClock, attempt: int, pool: str, worker: str, lease_s: float) -> dict[str, Any]:
+def started(
+    clock: StoreClock, attempt: int, pool: str, worker: str, lease_s: float, preempts: str | None
+) -> dict[str, Any]:
     return leased(clock, lease_s) | {
         "status": JobStatus.IN_PROGRESS,
         "attempt": attempt,
@@ -37,6 +41,8 @@ def started(clock: StoreClock, attempt: int, pool: str, worker: str, lease_s: fl
         "started_at": clock.wall(),
         "worker": worker,
         "pool": pool,
+        "preempts": preempts,
+        "preempted_s": 0.0,
     }
 
 

@@ -21,7 +21,15 @@ _FORGOTTEN_S = 10 * HALF_LIFE_S
 _KEY = ("pool", "owner", "priority", "timed")
 _TIMED = jobs.c.deadline.is_not(None).label("timed")
 
-CHARGED = (jobs.c.pool, jobs.c.owner, jobs.c.priority, _TIMED, jobs.c.started_at)
+CHARGED = (
+    jobs.c.pool,
+    jobs.c.owner,
+    jobs.c.priority,
+    _TIMED,
+    jobs.c.started_at,
+    jobs.c.preempts,
+    jobs.c.preempted_s,
+)
 """What `charge` needs of a job's row."""
 
 
@@ -51,19 +59,25 @@ def recent(connection: Connection, pool: str, now: float) -> Usage:
 def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
     """Add the seconds since a finished attempt's claim, encoding included, to its pool's usage and its owner's day.
 
+    Those that it was put off are not its own, but theirs for whom it was.
+
     Args:
         job: `CHARGED` of the attempt.
     """
     if job.pool is None or job.started_at is None:
         return
     now = float(connection.execute(select(clock.wall())).scalar_one())
+    took_s = max(0.0, now - job.started_at - job.preempted_s)
+    if job.preempts is not None:
+        # Before the usage, whose row both their ends lock.
+        put_off = update(jobs).where(jobs.c.id == job.preempts, jobs.c.status == JobStatus.IN_PROGRESS)
+        connection.execute(put_off.values(preempted_s=jobs.c.preempted_s + took_s))
     mine = and_(*(usage.c[name] == getattr(job, name) for name in _KEY))
     new = {name: getattr(job, name) for name in _KEY} | {"gpu_s": 0.0, "jobs": 0.0, "at": now}
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     connection.execute(insert(usage).values(new).on_conflict_do_nothing())
     columns = (usage.c.gpu_s, usage.c.jobs, usage.c.at)
     before = connection.execute(select(*columns).where(mine).with_for_update()).one()
-    took_s = max(0.0, now - job.started_at)
     gpu_s = faded(before.gpu_s, now - before.at) + took_s
     count = faded(before.jobs, now - before.at) + 1.0
     connection.execute(update(usage).where(mine).values(gpu_s=gpu_s, jobs=count, at=now))

@@ -341,3 +341,72 @@ def test_the_names_of_queues() -> None:
     assert name == "h100,rtx4090/batch/deadline"
     assert queue_of(name) == (frozenset({"h100", "rtx4090"}), "batch", True)
     assert queue_of("/interactive") == (frozenset(), "interactive", False)
+
+
+def first(store: JobStore, within_s: float, long: Job | None) -> Job | None:
+    """What a card of the small pool, which is at work on `long`, does before it."""
+    preempts = None if long is None else long.id
+    return store.claim("small", MODEL, "card", 30.0, within_s=within_s, preempts=preempts)
+
+
+def test_a_card_at_work_is_given_a_short_interactive_job_or_none(store: JobStore, insert: Callable[..., str]) -> None:
+    long_id = insert(estimates={"small": 40.0})
+    long = claim(store, "small")
+    assert long is not None
+    assert (long.id, long.preempts) == (long_id, None)
+    insert(estimates={"small": 4.0}, priority="batch")
+    insert(estimates={"small": 30.0}, owner="b")
+    insert(estimates={"large": 4.0}, owner="c")
+    assert store.waiting_within("small", MODEL, 10.0) == frozenset()
+    assert first(store, 10.0, long) is None
+    short_id = insert(estimates={"small": 4.0}, owner="d")
+    assert store.waiting_within("small", MODEL, 10.0) == {short_id}
+    short = first(store, 10.0, long)
+    assert short is not None
+    assert (short.id, short.preempts, short.pool) == (short_id, long_id, "small")
+
+
+def test_a_card_that_does_another_job_first_is_one_card(store: JobStore, insert: Callable[..., str]) -> None:
+    insert(estimates={"small": 40.0})
+    long = claim(store, "small")
+    insert(estimates={"small": 4.0})
+    short = first(store, 10.0, long)
+    assert long is not None
+    assert short is not None
+    assert store.backlog().left_s == {"small": (44.0,)}
+    assert store.cards_at_work("small") == 1
+    store.renew(short.id, short.attempt, 30.0, stage="encoding", progress=95)
+    assert store.backlog().left_s == {"small": (40.0,)}
+    assert store.complete(long.id, long.attempt, {})
+    assert store.backlog().left_s == {"small": (0.0,)}
+
+
+def test_what_a_job_was_put_off_is_charged_to_whom_it_was_for(store: JobStore, insert: Callable[..., str]) -> None:
+    insert(estimates={"small": 40.0}, owner="patient")
+    long = claim(store, "small")
+    insert(estimates={"small": 4.0}, owner="hasty")
+    short = first(store, 10.0, long)
+    assert long is not None
+    assert short is not None
+    for job, seconds in ((long, 100), (short, 30)):
+        ago = update(jobs).where(jobs.c.id == job.id).values(started_at=jobs.c.started_at - seconds)
+        store._database.write(lambda c, ago=ago: c.execute(ago))
+    assert store.complete(short.id, short.attempt, {})
+    assert store.get(long.id).preempted_s == pytest.approx(30.0, abs=1.0)
+    assert store.complete(long.id, long.attempt, {})
+    served = store._database.read(lambda c: dict(c.execute(select(usage.c.owner, usage.c.gpu_s)).tuples().all()))
+    assert served == {"patient": pytest.approx(70.0, abs=2.0), "hasty": pytest.approx(30.0, abs=1.0)}
+
+
+def test_a_job_that_waits_again_has_put_nothing_off(store: JobStore, insert: Callable[..., str]) -> None:
+    insert(estimates={"small": 40.0})
+    long = claim(store, "small")
+    insert(estimates={"small": 4.0})
+    short = first(store, 10.0, long)
+    assert short is not None
+    store.release(short.id, short.attempt, reason_code="x", reason="no room", charge=False)
+    again = store.get(short.id)
+    assert (again.preempts, again.crashes) == (None, 0)
+    ahead = claim(store, "small")
+    assert ahead is not None
+    assert (ahead.id, ahead.preempts) == (short.id, None)
