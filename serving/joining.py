@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from serving.engine.contract import Clip, LoadedModel, OnStep, ShouldStop
+from serving.engine.contract import Clip, GiveWay, LoadedModel, OnStep, ShouldStop
 from serving.engine.link import Meeting
 from serving.montage import Montage
 from serving.request import VideoRequest
@@ -50,6 +50,7 @@ def generate_parts(
     should_stop: ShouldStop,
     plan: MemoryPlan = PLANS[0],
     meeting: Meeting | None = None,
+    give_way: GiveWay | None = None,
 ) -> Joined:
     """The clip of one request, part by part.
 
@@ -59,6 +60,7 @@ def generate_parts(
         should_stop: asked before each step of each part, and while it is decoded.
         plan: the memory plan that each part begins with.
         meeting: where a second card waits to help; with a clip of several parts none does.
+        give_way: asked between two steps of a part for what is to be done first.
 
     Raises:
         I2VError: as `generate` of a model.
@@ -75,6 +77,7 @@ def generate_parts(
                 should_stop=should_stop,
                 plan=plan,
                 meeting=meeting if len(parts) == 1 else None,
+                give_way=give_way,
             )
         )
     if request.montage.plain:
@@ -109,6 +112,7 @@ def _summed(clips: list[Clip], frames: Frames, plan: MemoryPlan) -> Clip:
         peak_memory_bytes=max(peaks, default=None),
         plan=smaller[-1] if smaller else plan.name,
         shared_steps=sum(clip.shared_steps for clip in clips),
+        preempted_s=sum(clip.preempted_s for clip in clips),
     )
 
 

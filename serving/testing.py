@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 import numpy as np
 from PIL import Image
 
-from serving.engine.contract import Card, Clip, OnHalf, OnStep, ShouldStop, Source
+from serving.engine.contract import Card, Clip, GiveWay, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.link import Link, LinkLost, Meeting, connect
 from serving.errors import Cancelled
 from serving.metrics import Counter, Gauge, Histogram, Metric, check_labels
@@ -100,6 +100,7 @@ class EmulatedPipeline:
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
         meeting: Meeting | None = None,
+        give_way: GiveWay | None = None,
     ) -> Clip:
         """The clip of one request, after the seconds it would take; of two cards for as long as one `assist`s.
 
@@ -110,7 +111,7 @@ class EmulatedPipeline:
         speed = speed_of(self._class.tflops, cost)
         expected = stage_seconds(request.shape, cost, speed)
         together_s = shared_stage_seconds(request.shape, cost, speed)["denoise"]
-        shared_steps = 0
+        shared_steps, preempted_s = 0, 0.0
         started = self._clock()
         pace = _Pace(self._sleep, self._clock)
         pace.spend(expected["condition"])
@@ -118,6 +119,11 @@ class EmulatedPipeline:
         second = _met(meeting)
         with second or nullcontext():
             for step in range(1, steps + 1):
+                if step > 1 and give_way is not None and (other := give_way()) is not None:
+                    paused = self._clock()
+                    other()
+                    preempted_s += self._clock() - paused
+                    pace = _Pace(self._sleep, self._clock)
                 if should_stop is not None and should_stop():
                     raise Cancelled
                 pace.spend((expected["denoise"] if second is None else together_s) / steps)
@@ -134,11 +140,12 @@ class EmulatedPipeline:
         pace.spend(expected["decode"])
         timings = {
             "condition": conditioned - started,
-            "denoise": denoised - conditioned,
+            "denoise": denoised - conditioned - preempted_s,
             "decode": self._clock() - denoised,
         }
         peak = int(peak_gib(plan, request.shape, cost) * GIB)
-        return Clip(_pattern(request.seed, request.num_frames), timings, peak, plan.name, shared_steps)
+        frames = _pattern(request.seed, request.num_frames)
+        return Clip(frames, timings, peak, plan.name, shared_steps, preempted_s=preempted_s)
 
     def assist(
         self,

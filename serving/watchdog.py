@@ -5,9 +5,11 @@ Knows nothing of HTTP, Ray, jobs or models, nor of what is done about it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -66,6 +68,13 @@ class Watchdog:
         else:
             self._allow("end of decoding", self._limits.stage_s)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is awaited within the block; after it, the next step."""
+        self._allow("end of another job", math.inf)
+        yield
+        self._allow("step", self._limits.step_s)
+
     def _allow(self, awaited: str, seconds: float) -> None:
         with self._changed:
             self._awaited, self._seconds = awaited, seconds
@@ -79,4 +88,4 @@ class Watchdog:
                 if left_s <= 0:
                     self._on_hang(f"no {self._awaited} within {self._seconds:.0f} s")
                     return
-                self._changed.wait(left_s)
+                self._changed.wait(None if math.isinf(left_s) else left_s)

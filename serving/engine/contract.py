@@ -22,6 +22,9 @@ OnHalf = Callable[[int], object]
 OnStep = Callable[[int, int], None]
 """(steps done, from 1; steps in all)"""
 ShouldStop = Callable[[], bool]
+GiveWay = Callable[[], Callable[[], object] | None]
+"""Asked between two steps: what the device is to do first, if anything. That may be another request on the same model;
+it must not raise."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Clip:
     """Denoising steps that a second card did half of."""
     peaks: dict[str, int] = field(default_factory=dict)
     """The most bytes allocated on the card in each stage; empty on a CPU."""
+    preempted_s: float = 0.0
+    """Seconds that went into something else between its steps; the timings leave them out."""
 
 
 class LoadedModel(Protocol):
@@ -87,6 +92,7 @@ class LoadedModel(Protocol):
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
         meeting: Meeting | None = None,
+        give_way: GiveWay | None = None,
     ) -> Clip: ...
     def assist(
         self,

@@ -17,12 +17,13 @@ from PIL import Image
 
 from serving.engine import card, decoding, kernels, partner, sampler
 from serving.engine.conditioning import Reading, condition, read
-from serving.engine.contract import Clip, OnHalf, OnStep, ShouldStop, Source
+from serving.engine.contract import Clip, GiveWay, OnHalf, OnStep, ShouldStop, Source
 from serving.engine.decoder import Decoder
 from serving.engine.encoders import Encoders
 from serving.engine.link import Link, Meeting
 from serving.engine.modules import Modules, default_dtype, load
 from serving.engine.partner import Partner
+from serving.engine.pause import Pauses
 from serving.engine.replay import Replay
 from serving.engine.residence import Residence
 from serving.engine.unet import UNet
@@ -38,7 +39,7 @@ OFFLOADED = ("text_encoder", "image_encoder", "vae")
 
 
 class Pipeline:
-    """A loaded model. One request at a time: it is not for several threads."""
+    """A loaded model. One request at a time, or one between two steps of another: it is not for several threads."""
 
     def __init__(
         self, weights: Weights, modules: Modules, device: torch.device, *, decode_chunk: int | None = None
@@ -124,6 +125,7 @@ class Pipeline:
         should_stop: ShouldStop | None = None,
         plan: MemoryPlan = PLANS[0],
         meeting: Meeting | None = None,
+        give_way: GiveWay | None = None,
     ) -> Clip:
         """The clip of one request.
 
@@ -138,6 +140,8 @@ class Pipeline:
             should_stop: asked before each step and before each chunk of frames is decoded.
             plan: the memory plan to begin with.
             meeting: where a second card waits to `assist` with a guided request; it need not be there, nor stay.
+            give_way: asked between two steps for what is to be done first, such as `generate` of another request: this
+                one then goes on where it was, to the same frames.
 
         Raises:
             Cancelled: `should_stop` said so.
@@ -149,6 +153,7 @@ class Pipeline:
             have = f"this {self.card.name} has {self.card.compute_capability:g}"
             raise DoesNotFit(f"acceleration: {beyond}; {have}.", param="acceleration")
         should_stop = should_stop or _never
+        pauses = Pauses(self.device, give_way)
         reading = picture if isinstance(picture, Reading) else self.read(picture, request)
         self._leave_room(plan, request)
         attempts = [plan, *smaller_plans(plan, request.guided)]
@@ -157,7 +162,7 @@ class Pipeline:
         with partner.met(meeting if request.guided and not request.acceleration else None, self.source) as second:
             for attempt in attempts:
                 try:
-                    denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second)
+                    denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second, pauses)
                     break
                 except RuntimeError as error:
                     if not card.is_out_of_memory(error):
@@ -178,7 +183,8 @@ class Pipeline:
             raise self._too_small_for(request)
         timings = denoised.timings | {"decode": self._now() - began}
         peaks = denoised.peaks | self._peak("decode")
-        return Clip(frames, timings, max(peaks.values(), default=None), attempt.name, denoised.shared_steps, peaks)
+        peak = max(peaks.values(), default=None)
+        return Clip(frames, timings, peak, attempt.name, denoised.shared_steps, peaks, pauses.seconds)
 
     @torch.inference_mode()
     def assist(
@@ -231,6 +237,13 @@ class Pipeline:
         if plan.offload and self._residence.send_away(*OFFLOADED):
             card.release(self.device)
 
+    def _make_ready(self, plan: MemoryPlan, request: VideoRequest) -> None:
+        """What denoising by `plan` wants of the model, whatever was done before."""
+        self._leave_room(plan, request)
+        self._offload(plan)
+        self.replay.use_float8("fp8" in request.acceleration)
+        self.replay.unet.chunked = plan.chunked
+
     def _free(self) -> None:
         """Give back what a request that ran out of memory left behind, and what is kept for the next."""
         self.replay.clear()
@@ -245,17 +258,17 @@ class Pipeline:
         should_stop: ShouldStop,
         plan: MemoryPlan,
         second: Partner | None,
+        pauses: Pauses,
     ) -> _Denoised:
         card.start_peak(self.device)
         started = self._now()
         self._residence.bring(*self.encoders.wanted(reading.tokens, reading.sight))
         conditioning = condition(self.encoders, reading, request)
-        self._offload(plan)
-        self.replay.use_float8("fp8" in request.acceleration)
-        self.replay.unet.chunked = plan.chunked
+        self._make_ready(plan, request)
         conditioned = self._now()
         peaks = self._peak("condition")
         card.start_peak(self.device)
+        paused_s = pauses.seconds
         if second is None:
             predict = sampler.unet_predictor(self.replay, conditioning, sequential=plan.sequential)
         else:
@@ -270,9 +283,12 @@ class Pipeline:
             on_step=on_step,
             should_stop=should_stop,
             steps=partial(steps, names=request.acceleration),
+            give_way=pauses.give_way(partial(self._make_ready, plan, request)),
         )
-        timings = {"condition": conditioned - started, "denoise": self._now() - conditioned}
-        peaks |= self._peak("denoise")
+        denoise_s = self._now() - conditioned - (pauses.seconds - paused_s)
+        timings = {"condition": conditioned - started, "denoise": denoise_s}
+        if (peak := pauses.peak_bytes()) is not None:
+            peaks["denoise"] = peak
         return _Denoised(latents, timings, peaks, 0 if second is None else second.steps)
 
     def _decode(

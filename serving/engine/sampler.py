@@ -16,7 +16,7 @@ import torch
 
 from serving.engine import card
 from serving.engine.conditioning import Conditioning
-from serving.engine.contract import OnStep, ShouldStop
+from serving.engine.contract import GiveWay, OnStep, ShouldStop
 from serving.engine.replay import Replay
 from serving.errors import Cancelled
 from serving.scheduling.accelerations import EXACT, Step
@@ -87,6 +87,7 @@ def denoise(
     on_step: OnStep,
     should_stop: ShouldStop,
     steps: Steps | None = None,
+    give_way: GiveWay | None = None,
 ) -> torch.Tensor:
     """Latents (1, C, F, h, w) from standard normal `noise` of the same shape and dtype.
 
@@ -96,6 +97,7 @@ def denoise(
         on_step: called after each step, when the device has done it; the next one may have begun.
         should_stop: asked before each step.
         steps: what each step does; by default all do everything.
+        give_way: asked before each step but the first; what it gives is done once the device has done those before.
 
     Raises:
         Cancelled: `should_stop` said so.
@@ -109,6 +111,9 @@ def denoise(
     does = [EXACT] * len(on_device) if steps is None else steps(len(on_device))
     pace = card.Pace(latents.device, lambda step: on_step(step, len(on_device)))
     for step, timestep in enumerate(scheduler.timesteps):
+        if step and give_way is not None and (other := give_way()) is not None:
+            pace.finish()
+            other()
         if should_stop():
             raise Cancelled
         halves = predict(scheduler.scale_model_input(latents, timestep), on_device[step], does[step])
