@@ -24,7 +24,8 @@ test: install
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/test_architecture.py tests/test_docs.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'integration or conformance or stores' \
-		tests/integration/test_crashes.py tests/integration/test_main_job.py tests/browser tests/clients tests/stores
+		tests/integration/test_crashes.py tests/integration/test_main_job.py tests/integration/test_preemption.py \
+		tests/browser tests/clients tests/stores
 	$(BIN)/python -m pytest tests/gpu
 
 # All of the page, driven in Debian's Chromium; screenshots to look at are left in build/screenshots.

@@ -20,12 +20,13 @@ from deployments.partners import Partners
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
 from serving import gauges
+from serving.card_meter import CardMeter
 from serving.engine.link import Meeting
 from serving.errors import I2VError, WorkerCrashed
 from serving.jobs.job import Job
 from serving.jobs.worker import Worker
 from serving.logs import about
-from serving.metrics import ATTEMPTS, FAILURES, WAIT_SECONDS
+from serving.metrics import FAILURES
 from serving.pools import ServedPool
 from serving.retention import Policy, Reaper
 from serving.sizing import Sizer, target
@@ -155,19 +156,13 @@ class Dispatcher:
         finally:
             settled.set()
 
-    def _count_claim(self, pool: ServedPool, job: Job) -> None:
-        name = pool.settings.name
-        self._metrics.add(ATTEMPTS, pool=name, model=job.model)
-        if job.attempt == 1 and job.started_at is not None:
-            waited_s = max(0.0, job.started_at - job.created_at)
-            self._metrics.observe(WAIT_SECONDS, waited_s, pool=name, priority=job.priority)
-        logger.info("attempt %d dispatched", job.attempt, extra={"attempt": job.attempt, "pool": name})
-
     async def _dispatch(
         self, pool: ServedPool, cards: DeploymentHandle[Any], card: Any, job: Job, meeting: Meeting | None
     ) -> Awaitable[None]:
         try:
-            self._count_claim(pool, job)
+            name = pool.settings.name
+            CardMeter(self._metrics, name).claimed(job)
+            logger.info("attempt %d dispatched", job.attempt, extra={"attempt": job.attempt, "pool": name})
             response: Awaitable[None] = cards.dispatch(card, job, meeting)
         except Exception as error:
             # No card has heard of it.

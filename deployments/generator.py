@@ -6,37 +6,36 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.beating import Beat
-from deployments.encoder import RECEIVED
 from deployments.loading import load
+from deployments.way_out import WayOut
 from deployments.wiring import Wiring
 from serving.assisting import Assistant
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
 from serving.engine.link import Door, Meeting
 from serving.errors import I2VError, WorkerCrashed
+from serving.giving_way import GivingWay, gives_way
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
 from serving.jobs.worker import Worker
 from serving.logs import about
 from serving.patience import Patience
 from serving.pools import ServedPool
-from serving.rendering import Rendered, Renderer
+from serving.rendering import Renderer
 
 logger = logging.getLogger(__name__)
-HANDOVERS = 3
 T = TypeVar("T")
 
 
@@ -51,7 +50,7 @@ class Generator:
     def __init__(self, wiring: Wiring, pool: ServedPool, encoder: DeploymentHandle[Any]) -> None:
         wiring.open_log()
         self._settings = wiring.settings
-        self._encoder = encoder
+        self._claims_as = wiring.worker(pool)
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
         model = load(pool, wiring.settings, self._meter.compiled)
         model.warm_up()
@@ -66,9 +65,10 @@ class Generator:
         self._card = asyncio.Lock()
         # CUDA's libraries keep handles and workspaces for each thread that calls them.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="card")
-        # One clip may be on its way to the encoder while the card works on the next.
-        self._way_out = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._put_off: Job | None = None
+        """The job at work while a shorter one is done."""
         self._worker = Worker(
             id=serve.get_replica_context().replica_tag,
             role="generator",
@@ -81,7 +81,8 @@ class Generator:
             },
         )
         self._beat = Beat(self._store, self._worker)
-        self._speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
+        speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
+        self._way_out = WayOut(self._store, encoder, self._meter, speed)
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
@@ -113,7 +114,7 @@ class Generator:
     async def __del__(self) -> None:
         """Serve awaits it where a replica is taken down, idle; no hook at the process's exit would run."""
         if "_beat" in vars(self):
-            async with self._card, self._way_out:
+            async with self._card, self._way_out.lock:
                 await asyncio.to_thread(self._beat.leave)
 
     async def _assist(self, job: Job, door: Door, over: threading.Event) -> None:
@@ -128,10 +129,8 @@ class Generator:
                     self._beat.say(self._worker)
 
     async def _work(self, job: Job, meeting: Meeting | None, free: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-
         def nearly_free() -> None:
-            loop.call_soon_threadsafe(free.set)
+            self._loop.call_soon_threadsafe(free.set)
 
         # The lease first: a job that has to wait for the card must not lapse meanwhile.
         with about(job.id):
@@ -141,13 +140,13 @@ class Generator:
                     prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
                     if prepared is None:
                         return
-                    async with self._card:
+                    async with self._card, self._giving_way(job, meeting) as giving_way:
                         rendered = await self._on_card(
-                            partial(self._renderer.render, prepared, lease, nearly_free, meeting)
+                            partial(self._renderer.render, prepared, lease, nearly_free, meeting, giving_way)
                         )
                         if rendered is None:
                             return
-                        await self._way_out.acquire()
+                        await self._way_out.lock.acquire()
                 except I2VError as error:
                     # The store is out of reach, not the card: the job waits again once its lease ends.
                     logger.warning("not settled: %s", error.message, extra={"code": error.code})
@@ -155,14 +154,52 @@ class Generator:
                 except Exception as error:
                     await asyncio.to_thread(self._give_up, job, error)
                 free.set()
-                try:
-                    await self._hand_over(job, rendered)
-                except I2VError as error:
-                    logger.warning("not handed over, nor put back: %s", error.message, extra={"code": error.code})
-                finally:
-                    self._way_out.release()
-        if rendered.observation is not None:
-            self._keep(asyncio.to_thread(self._speed.learn, rendered.observation))
+                await self._way_out.bring(job, rendered)
+
+    @asynccontextmanager
+    async def _giving_way(self, job: Job, meeting: Meeting | None) -> AsyncIterator[GivingWay | None]:
+        """To shorter jobs, while the card works on `job`; None where it gives way to none."""
+        if not gives_way(job, self._settings.preempt_s) or meeting is not None:
+            yield None
+            return
+
+        def claim(within_s: float) -> Job | None:
+            pool, lease_s = self._worker.pool or "", self._settings.lease_s
+            worker = self._claims_as
+            return self._store.claim(pool, job.model, worker, lease_s, within_s=within_s, preempts=job.id)
+
+        giving_way = GivingWay(self._store, job, self._settings.preempt_s, claim, partial(self._do_first, job))
+        looking = asyncio.create_task(giving_way.keep_looking())
+        try:
+            yield giving_way
+        finally:
+            looking.cancel()
+
+    def _do_first(self, longer: Job, job: Job) -> bool:
+        """Do `job` between two steps of a longer one, in the card's own thread; whether it gave a clip."""
+        with about(job.id), ExitStack() as held:
+            self._meter.claimed(job)
+            self._put_off = longer
+            try:
+                lease = held.enter_context(JobLease(self._store, job, lease_s=self._settings.lease_s))
+                prepared = self._renderer.prepare(job, lease)
+                rendered = None if prepared is None else self._renderer.render(prepared, lease)
+                if rendered is None:
+                    return False
+                self._on_loop(self._way_out.lock.acquire()).result()
+            except I2VError as error:
+                logger.warning("not settled: %s", error.message, extra={"code": error.code})
+                return False
+            except Exception as error:
+                self._give_up(job, error)
+            finally:
+                self._put_off = None
+            self._on_loop(self._way_out.bring(job, rendered, held.pop_all().close))
+        return True
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """From the card's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _on_card(self, work: Callable[[], T]) -> T:
         """What `work` gives, in the card's own thread."""
@@ -172,6 +209,11 @@ class Generator:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
         logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
+            if (longer := self._put_off) is not None:
+                what = "The card failed under another job."
+                self._store.release(
+                    longer.id, longer.attempt, reason_code=WorkerCrashed.code, reason=what, charge=False
+                )
             self._store.release(
                 job.id,
                 job.attempt,
@@ -187,37 +229,8 @@ class Generator:
         logger.critical("the card that helped is lost: %s", error, exc_info=error, extra={"job": job.id})
         os._exit(1)
 
-    async def _hand_over(self, job: Job, rendered: Rendered) -> None:
-        for attempt in range(1, HANDOVERS + 1):
-            stream = self._encoder.options(stream=True).encode.remote(job, rendered.frames, rendered.recipe)
-            try:
-                assert await anext(stream) == RECEIVED
-            except (RayError, RayServeException, StopAsyncIteration) as error:
-                # The frames are still here, and they are what the job costs: another encoder may take them.
-                logger.warning("encoder lost at hand-over %d of %d: %s", attempt, HANDOVERS, error)
-            else:
-                self._keep(_drain(stream))
-                return
-        self._meter.failed(job.model, WorkerCrashed.code)
-        await asyncio.to_thread(
-            self._store.release,
-            job.id,
-            job.attempt,
-            reason_code=WorkerCrashed.code,
-            reason="No encoder took the frames.",
-            charge=True,
-        )
-
     def _keep(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-async def _drain(stream: Any) -> None:
-    try:
-        async for _ in stream:
-            pass
-    except RayError as error:
-        logger.warning("encoder lost after hand-over; the job runs again when its lease ends: %s", error)

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 from serving.engine.contract import Clip
 from serving.errors import InsufficientGpuMemory
+from serving.jobs.job import Job
 from serving.metrics import (
+    ATTEMPTS,
     BUSY_SECONDS,
     FAILURES,
     GENERATION_SECONDS,
@@ -17,6 +19,7 @@ from serving.metrics import (
     OUT_OF_MEMORY,
     PEAK_MEMORY,
     STEPS,
+    WAIT_SECONDS,
     Metrics,
 )
 
@@ -30,6 +33,13 @@ class CardMeter:
         self._metrics = metrics
         self._pool = pool
         self._counted_until = 0.0
+
+    def claimed(self, job: Job) -> None:
+        """An attempt at the job begins."""
+        self._metrics.add(ATTEMPTS, pool=self._pool, model=job.model)
+        if job.attempt == 1 and job.started_at is not None:
+            waited_s = max(0.0, job.started_at - job.created_at)
+            self._metrics.observe(WAIT_SECONDS, waited_s, pool=self._pool, priority=job.priority)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

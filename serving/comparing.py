@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 CODEC_DB = 40.0
 """Frames this near to each other look the same; lossy formats alone put as much between a clip and its own frames."""
-_ASIDE = ("id", "attempt", "timings_s", "shared_steps")
+_ASIDE = ("id", "attempt", "timings_s", "shared_steps", "preempted_s")
 """What no clip depends on."""
 
 

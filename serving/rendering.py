@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +20,8 @@ from serving import fault_points
 from serving.card_meter import CardMeter
 from serving.engine.contract import LoadedModel
 from serving.engine.link import Meeting
-from serving.errors import Cancelled, GenerationFailed, I2VError, StorageUnavailable
+from serving.errors import Cancelled, GenerationFailed, I2VError, InsufficientGpuMemory, StorageUnavailable
+from serving.giving_way import GivingWay
 from serving.jobs.job import CANCELLED, Job
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
@@ -30,6 +32,7 @@ from serving.request import VideoRequest
 from serving.scheduling.accelerations import counted
 from serving.scheduling.calibration import Observation
 from serving.storage import Storage
+from serving.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,6 +94,7 @@ class Renderer:
         lease: JobLease,
         nearly_free: Callable[[], object] = lambda: None,
         meeting: Meeting | None = None,
+        giving_way: GivingWay | None = None,
     ) -> Rendered | None:
         """The job's frames; None where it ended here (cancelled, failed, or taken over by another worker).
 
@@ -99,11 +103,12 @@ class Renderer:
         Args:
             nearly_free: called, in another thread, `LEAD_S` before the frames are expected, if they are.
             meeting: where a second card waits to help.
+            giving_way: to shorter jobs, between two steps.
         """
 
         def work() -> Rendered:
             with self._meter.at_work():
-                return self._render(prepared, lease, nearly_free, meeting)
+                return self._render(prepared, lease, nearly_free, meeting, giving_way)
 
         rendered = self._ended_or(prepared.job, lease, work)
         if rendered is not None and lease.should_stop():
@@ -123,6 +128,11 @@ class Renderer:
             self._store.release(job.id, job.attempt, reason_code=error.code, reason=error.message, charge=True)
             return None
         except I2VError as error:
+            if isinstance(error, InsufficientGpuMemory) and job.preempts is not None:
+                # The job that was put off for it has some of the memory.
+                logger.info("waits again, as there was no room beside %s", job.preempts)
+                self._store.release(job.id, job.attempt, reason_code=error.code, reason=error.message, charge=False)
+                return None
             logger.warning("failed: %s", error.message, extra={"code": error.code})
             self._meter.failed(job.model, error.code)
             self._store.fail(job.id, job.attempt, error.code, error.message)
@@ -144,7 +154,12 @@ class Renderer:
         return Prepared(job, stored, read_parts(self._model, picture, job.request))
 
     def _render(
-        self, prepared: Prepared, lease: JobLease, nearly_free: Callable[[], object], meeting: Meeting | None
+        self,
+        prepared: Prepared,
+        lease: JobLease,
+        nearly_free: Callable[[], object],
+        meeting: Meeting | None,
+        giving_way: GivingWay | None,
     ) -> Rendered:
         job = prepared.job
         parts = job.request.parts
@@ -158,9 +173,15 @@ class Renderer:
                 watchdog.step((step - 1) % each + 1, each)
                 self._meter.step()
                 lease.report("denoising" if step < steps else "decoding", step, steps)
+                if giving_way is not None:
+                    giving_way.step(step, steps)
                 if step == steps:
                     self._foresee_end(part, nearly_free)
                 fault_points.reach("step")
+
+            def give_way() -> Callable[[], object] | None:
+                shorter = None if giving_way is None else giving_way()
+                return None if shorter is None else partial(_meanwhile, watchdog, shorter)
 
             joined = generate_parts(
                 self._model,
@@ -170,6 +191,7 @@ class Renderer:
                 should_stop=lease.should_stop,
                 plan=plan,
                 meeting=meeting,
+                give_way=give_way,
             )
         clip = joined.clip
         self._decode_s = clip.timings["decode"] / (len(parts) * _pixels(part))
@@ -179,6 +201,7 @@ class Renderer:
         logger.info("rendered %d frames of %s: %s", len(clip.frames), job.request.size, stages, extra=about)
         recipe = recipe_of(job, self._model, prepared.picture, clip.timings)
         recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}
+        recipe["preempted_s"] = round(clip.preempted_s, 3)
         if joined.recipe is not None:
             recipe["montage"] = joined.recipe
         # What it took with a second card says little of one.
@@ -199,6 +222,11 @@ class Renderer:
             return
         logger.info("cancelled")
         self._store.fail(job.id, job.attempt, CANCELLED, "The video was cancelled.")
+
+
+def _meanwhile(watchdog: Watchdog, shorter: Callable[[], object]) -> None:
+    with watchdog.paused():
+        shorter()
 
 
 def _pixels(request: VideoRequest) -> int:

@@ -51,6 +51,7 @@ ORDER = [
     "fault_points",
     "webhooks",
     "courier",
+    "giving_way",
     "rendering",
     "assisting",
     "publishing",

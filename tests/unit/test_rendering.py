@@ -21,6 +21,7 @@ from serving.engine.link import Door
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.errors import InsufficientGpuMemory, StorageUnavailable
+from serving.giving_way import GivingWay
 from serving.jobs.job import Job, JobStatus, NewJob
 from serving.jobs.lease import JobLease
 from serving.jobs.store import JobStore
@@ -305,3 +306,75 @@ def test_a_job_of_several_parts_counts_the_steps_of_all(
         *(("denoising", step, 15) for step in range(1, 15)),
         ("decoding", 15, 15),
     ]
+
+
+def test_a_long_clip_gives_way_to_a_short_one_and_tells_neither_as_the_other_s(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    model = EmulatedPipeline(I2VGEN_XL, CARDS["h100"], sleep, lambda: now[0])
+    renderer = renderer_of(model, sqlite_store, pictures)
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+
+    def insert(estimate_s: float) -> None:
+        key = pictures.put_picture(png.getvalue())
+        sqlite_store.insert(new_job(picture_key=key, estimates={"default": estimate_s}))
+
+    def claimed(**how: Any) -> Job:
+        job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0, **how)
+        assert job is not None
+        return job
+
+    def render(job: Job, giving_way: GivingWay | None = None) -> Rendered | None:
+        with JobLease(sqlite_store, job) as lease:
+            prepared = renderer.prepare(job, lease)
+            assert prepared is not None
+            return renderer.render(prepared, lease, giving_way=giving_way)
+
+    insert(100.0)
+    long = claimed()
+    shorts: list[Rendered | None] = []
+
+    def claim(within_s: float) -> Job | None:
+        return claimed(within_s=within_s, preempts=long.id)
+
+    def work(job: Job) -> bool:
+        sleep(1000.0)
+        shorts.append(render(job))
+        return True
+
+    insert(10.0)
+    giving_way = GivingWay(sqlite_store, long, 60.0, claim, work)
+    giving_way.look()
+    giving_way.look()
+    rendered = render(long, giving_way)
+    assert rendered is not None
+    (short,) = shorts
+    assert short is not None
+    assert rendered.recipe["preempted_s"] > 1000.0
+    assert short.recipe["preempted_s"] == 0.0
+    assert rendered.recipe["id"] == long.id != short.recipe["id"]
+    assert rendered.observation is not None
+    assert sum(rendered.observation.seconds.values()) < 100.0
+
+
+def test_one_without_room_beside_a_longer_one_waits_again_and_is_not_failed(
+    sqlite_store: JobStore, new_job: Callable[..., NewJob], pictures: DirectoryStorage
+) -> None:
+    png = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(png, "PNG")
+    renderer = renderer_of(Failing(InsufficientGpuMemory()), sqlite_store, pictures)
+    sqlite_store.insert(new_job(picture_key=pictures.put_picture(png.getvalue())))
+    job = sqlite_store.claim("default", "i2vgen-xl", "w", 30.0, within_s=1e9, preempts="video_other")
+    assert job is not None
+    with JobLease(sqlite_store, job) as lease:
+        prepared = renderer.prepare(job, lease)
+        assert prepared is not None
+        assert renderer.render(prepared, lease) is None
+    again = sqlite_store.get(job.id)
+    assert (again.status, again.crashes, again.preempts) == (JobStatus.QUEUED, 0, None)
