@@ -1,10 +1,10 @@
 """The same proof on the clock: our service and a Serve application as it comes, each over emulated cards.
 
 Both get the same part of a scenario, `times` as fast on cards that are `times` as fast, thinned to pools that fit on
-one machine. What follows the wall clock is sped up by settings on both sides: our target wait and how long an idle card
-is kept, and all delays of Serve's autoscaling. Not sped up are the starts of processes, and what the queue's own rules
-say in seconds (how soon service is forgotten, how long batch jobs let others pass). Cards count from the moment that
-their replica's process has a name until it is gone.
+one machine. What follows the wall clock is sped up by settings on both sides: our target wait, how long an idle card is
+kept and a job put off, and all delays of Serve's autoscaling. Not sped up are the starts of processes, cards' looks for
+shorter jobs, and what the queue's own rules say in seconds (how soon service is forgotten, how long batch jobs let
+others pass). Cards count from the moment that their replica's process has a name until it is gone.
 
 All figures are seconds of the scenario: those of the clock, times `times`.
 """
@@ -33,9 +33,10 @@ from loadtest.scenarios import SCENARIOS, Request, hastened
 from loadtest.server import Target
 from loadtest.twin import Cards
 from serving.jobs.store import open_store
+from serving.scheduling.preemption import MOST_S
 from serving.scheduling.simulated import Outcome, Sample, Simulated
 
-TARGET_WAIT_S, HOLD_S = 60.0, 60.0
+TARGET_WAIT_S, HOLD_S = 60.0, 90.0
 """As the simulation plays our side; of the scenario."""
 LOOK_EVERY_S = 0.5
 ASLEEP_WITHIN_S = 2400.0
@@ -112,6 +113,7 @@ def _ours(window: Window, owners: Sequence[str]) -> Iterator[tuple[ChildService,
             "I2V_DATABASE_URL": database,
             "I2V_TARGET_WAIT_S": str(TARGET_WAIT_S / window.times),
             "I2V_SCALE_DOWN_AFTER_S": str(HOLD_S / window.times),
+            "I2V_PREEMPT_S": str(MOST_S / window.times),
         }
         with child(pools, window.times, **settings) as started:
             yield started, keys

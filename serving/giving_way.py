@@ -13,7 +13,7 @@ from serving.jobs.store import JobStore
 from serving.scheduling.preemption import room_s
 
 logger = logging.getLogger(__name__)
-LOOK_S = 0.5
+LOOK_S = 0.3
 """Between two looks for shorter jobs. A job that both see has waited for longer than a free card takes to claim it."""
 
 

@@ -394,7 +394,7 @@ def test_what_a_job_was_put_off_is_charged_to_whom_it_was_for(store: JobStore, i
     assert store.complete(short.id, short.attempt, {})
     assert store.get(long.id).preempted_s == pytest.approx(30.0, abs=1.0)
     assert store.complete(long.id, long.attempt, {})
-    served = store._database.read(lambda c: dict(c.execute(select(usage.c.owner, usage.c.gpu_s)).tuples().all()))
+    served = store._database.read(lambda c: {row.owner: row.gpu_s for row in c.execute(select(usage))})
     assert served == {"patient": pytest.approx(70.0, abs=2.0), "hasty": pytest.approx(30.0, abs=1.0)}
 
 
