@@ -107,6 +107,28 @@ def test_float16_on_the_card_gives_the_frames_of_float32_on_the_cpu(
     assert difference.max() <= 16
 
 
+@pytest.mark.parametrize("changes", [{}, {"num_frames": 9}])
+@pytest.mark.parametrize("clears", [False, True])
+def test_a_clip_that_gives_way_is_the_same_and_so_is_the_other(
+    small: Pipeline, picture: Image.Image, changes: dict[str, Any], clears: bool
+) -> None:
+    """Where steps are replayed from graphs too, and where the other clip needs the memory of those."""
+    long, short = request(num_inference_steps=12), request(seed=5, **changes)
+    alone = [small.generate(picture, each).frames for each in (long, short)]
+    others: list[np.ndarray] = []
+    asked = iter(range(1, 12))
+
+    def other() -> None:
+        if clears:
+            small.replay.clear()
+        others.append(small.generate(picture, short).frames)
+
+    clip = small.generate(picture, long, give_way=lambda: other if next(asked) == 6 else None)
+    assert np.array_equal(clip.frames, alone[0])
+    assert np.array_equal(others[0], alone[1])
+    assert clip.preempted_s > 0
+
+
 def test_the_same_request_gives_the_same_frames(small: Pipeline, picture: Image.Image) -> None:
     frames = [small.generate(picture, request()).frames for _ in range(2)]
     assert np.array_equal(*frames)
