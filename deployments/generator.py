@@ -1,4 +1,4 @@
-"""One replica a card: takes a job at a time and hands its frames to the encoder, or helps with another card's."""
+"""One replica a card: does a job, a shorter one between two of its steps, or half of another card's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from contextvars import copy_context
 from dataclasses import replace
@@ -25,7 +25,7 @@ from serving.assisting import Assistant
 from serving.card_meter import CardMeter
 from serving.card_speed import CardSpeed
 from serving.engine.link import Door, Meeting
-from serving.errors import I2VError, WorkerCrashed
+from serving.errors import I2VError, InsufficientGpuMemory, WorkerCrashed
 from serving.giving_way import GivingWay, gives_way
 from serving.jobs.job import Job
 from serving.jobs.lease import JobLease
@@ -80,9 +80,9 @@ class Generator:
                 "compute_capability": model.card.compute_capability,
             },
         )
-        self._beat = Beat(self._store, self._worker)
         speed = CardSpeed(self._store, pool.profile, pool.card_class(self._worker.card))
         self._way_out = WayOut(self._store, encoder, self._meter, speed)
+        self._beat = Beat(self._store, self._worker)
         logger.info("ready: %s on %s", pool.model, model.card.name)
 
     async def generate(self, job: Job, meeting: Meeting | None = None) -> None:
@@ -164,6 +164,8 @@ class Generator:
             return
 
         def claim(within_s: float) -> Job | None:
+            if self._way_out.lock.locked():
+                return None  # its frames would have to wait, and the card with them
             pool, lease_s = self._worker.pool or "", self._settings.lease_s
             worker = self._claims_as
             return self._store.claim(pool, job.model, worker, lease_s, within_s=within_s, preempts=job.id)
@@ -176,30 +178,28 @@ class Generator:
             looking.cancel()
 
     def _do_first(self, longer: Job, job: Job) -> bool:
-        """Do `job` between two steps of a longer one, in the card's own thread; whether it gave a clip."""
+        """Do `job` between two steps of a longer one, in the card's thread; False where there was no room for it."""
         with about(job.id), ExitStack() as held:
-            self._meter.claimed(job)
             self._put_off = longer
             try:
+                self._meter.claimed(job)
                 lease = held.enter_context(JobLease(self._store, job, lease_s=self._settings.lease_s))
                 prepared = self._renderer.prepare(job, lease)
                 rendered = None if prepared is None else self._renderer.render(prepared, lease)
                 if rendered is None:
-                    return False
-                self._on_loop(self._way_out.lock.acquire()).result()
+                    return True
+                asyncio.run_coroutine_threadsafe(self._way_out.lock.acquire(), self._loop).result()
+            except InsufficientGpuMemory:
+                return False
             except I2VError as error:
                 logger.warning("not settled: %s", error.message, extra={"code": error.code})
-                return False
+                return True
             except Exception as error:
                 self._give_up(job, error)
             finally:
                 self._put_off = None
-            self._on_loop(self._way_out.bring(job, rendered, held.pop_all().close))
+            self._loop.call_soon_threadsafe(self._keep, self._way_out.bring(job, rendered, held.pop_all().close))
         return True
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """From the card's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def _on_card(self, work: Callable[[], T]) -> T:
         """What `work` gives, in the card's own thread."""
@@ -209,20 +209,15 @@ class Generator:
         """End this process, whose card no longer answers; Serve starts another, and the job runs again."""
         logger.critical("the card is lost: %s", error, exc_info=error, extra={"job": job.id})
         try:
-            if (longer := self._put_off) is not None:
-                what = "The card failed under another job."
-                self._store.release(
-                    longer.id, longer.attempt, reason_code=WorkerCrashed.code, reason=what, charge=False
-                )
-            self._store.release(
-                job.id,
-                job.attempt,
-                reason_code=WorkerCrashed.code,
-                reason="The card failed: " + str(error).partition("\n")[0],
-                charge=True,
-            )
+            reason = "The card failed: " + str(error).partition("\n")[0]
+            self._put_back(job, reason, charge=True)
+            if (longer := self._put_off) is not None and longer.id != job.id:
+                self._put_back(longer, "The card failed under another job.", charge=False)
         finally:
             os._exit(1)
+
+    def _put_back(self, job: Job, reason: str, *, charge: bool) -> None:
+        self._store.release(job.id, job.attempt, reason_code=WorkerCrashed.code, reason=reason, charge=charge)
 
     def _exit(self, job: Job, error: Exception) -> NoReturn:
         """As `_give_up`, where the job is another card's."""

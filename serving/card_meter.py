@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class CardMeter:
-    """Measures one card of `pool`, which works on one job at a time."""
+    """Measures one card of `pool`, which works on one job at a time, or on one between two steps of another."""
 
     def __init__(self, metrics: Metrics, pool: str) -> None:
         self._metrics = metrics

@@ -13,8 +13,10 @@ from serving.jobs.store import JobStore
 from serving.scheduling.preemption import room_s
 
 logger = logging.getLogger(__name__)
-LOOK_S = 0.3
-"""Between two looks for shorter jobs. A job that both see has waited for longer than a free card takes to claim it."""
+LOOK_S = 0.2
+"""Between two looks for shorter jobs. One that is seen again has waited longer than a free card takes to claim it."""
+REMEMBERED = 1000
+"""Jobs seen and not taken, at most."""
 
 
 def gives_way(job: Job, most_s: float) -> bool:
@@ -41,7 +43,7 @@ class GivingWay:
             job: as `claim` of a store returned it.
             most_s: how long it may be put off, in all.
             claim: takes a waiting job of so many expected seconds at most, for the same card.
-            work: does such a one, and says whether there was room for it on the card.
+            work: does such a one, and says whether there was room for it on the card; never raises.
         """
         self._store, self._job, self._most_s = store, job, most_s
         self._claim, self._work = claim, work
@@ -49,7 +51,7 @@ class GivingWay:
         self._estimate_s = job.estimates.get(self._pool, job.estimate_s)
         self._left = 1.0
         self._preempted_s = 0.0
-        self._seen: frozenset[str] = frozenset()
+        self._seen: set[str] = set()
         self._wanted = False
 
     async def keep_looking(self) -> None:
@@ -60,9 +62,12 @@ class GivingWay:
                 await asyncio.to_thread(self.look)
             except I2VError as error:
                 logger.warning("not seen whether shorter jobs wait: %s", error.message)
+            except Exception:
+                # The job at work is worth more than a shorter one's haste.
+                logger.exception("not seen whether shorter jobs wait")
 
     def look(self) -> None:
-        """See whether a shorter job waits that waited at the last look.
+        """See whether a shorter job waits that was seen before.
 
         Raises:
             StorageUnavailable: the store is out of reach.
@@ -70,30 +75,34 @@ class GivingWay:
         room = self._room_s()
         found = self._store.waiting_within(self._pool, self._job.model, room) if room > 0 else frozenset()
         self._wanted = not self._seen.isdisjoint(found)
-        self._seen = found
+        if len(self._seen) > REMEMBERED:
+            self._seen.clear()
+        self._seen |= found
 
     def step(self, step: int, steps: int) -> None:
         """The card has done `step` of the job's `steps`."""
         self._left = 1.0 - step / steps
 
     def __call__(self) -> Callable[[], object] | None:
-        """A shorter job's work, claimed, or None. Between two steps, by the card's thread: no look is made here."""
-        if not self._wanted:
-            return None
+        """What is to be done first, where a shorter job was seen. Between two steps; no look is made here."""
+        return self._give_way if self._wanted else None
+
+    def _give_way(self) -> None:
         self._wanted = False
+        began = time.monotonic()
         try:
             shorter = self._claim(self._room_s())
+            if shorter is None:
+                return  # another card has it
+            logger.info("put off for %s", shorter.id)
+            if not self._work(shorter):
+                self._most_s = 0.0
+            self._preempted_s += time.monotonic() - began
+            self._store.put_off(self._job.id, self._job.attempt, self._preempted_s)
         except I2VError as error:
-            logger.warning("no shorter job is claimed: %s", error.message)
-            return None
-        return None if shorter is None else lambda: self._give_way(shorter)
-
-    def _give_way(self, shorter: Job) -> None:
-        logger.info("put off for %s", shorter.id)
-        began = time.monotonic()
-        if not self._work(shorter):
-            self._most_s = 0.0
-        self._preempted_s += time.monotonic() - began
+            logger.warning("not put off, or not noted: %s", error.message, extra={"code": error.code})
+        except Exception:
+            logger.exception("not put off, or not noted")
 
     def _room_s(self) -> float:
         return room_s(self._estimate_s, self._left * self._estimate_s, self._preempted_s, self._most_s)

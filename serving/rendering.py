@@ -66,7 +66,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders one job at a time on one loaded model, and may prepare another meanwhile."""
+    """Renders a job at a time on one loaded model, or one between two steps of another; may prepare one meanwhile."""
 
     def __init__(
         self,
@@ -100,6 +100,10 @@ class Renderer:
 
         An error that poisons the card is raised: the process is of no use after it.
 
+        Raises:
+            InsufficientGpuMemory: of a job that preempts another, for which there was no room beside that one; it
+                waits again.
+
         Args:
             nearly_free: called, in another thread, `LEAD_S` before the frames are expected, if they are.
             meeting: where a second card waits to help.
@@ -130,9 +134,8 @@ class Renderer:
         except I2VError as error:
             if isinstance(error, InsufficientGpuMemory) and job.preempts is not None:
                 # The job that was put off for it has some of the memory.
-                logger.info("waits again, as there was no room beside %s", job.preempts)
                 self._store.release(job.id, job.attempt, reason_code=error.code, reason=error.message, charge=False)
-                return None
+                raise
             logger.warning("failed: %s", error.message, extra={"code": error.code})
             self._meter.failed(job.model, error.code)
             self._store.fail(job.id, job.attempt, error.code, error.message)
@@ -180,7 +183,7 @@ class Renderer:
                 fault_points.reach("step")
 
             def give_way() -> Callable[[], object] | None:
-                shorter = None if giving_way is None else giving_way()
+                shorter = None if giving_way is None or lease.should_stop() else giving_way()
                 return None if shorter is None else partial(_meanwhile, watchdog, shorter)
 
             joined = generate_parts(

@@ -5,7 +5,6 @@ Knows nothing of HTTP, Ray, jobs or models, nor of what is done about it.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,8 +69,8 @@ class Watchdog:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is awaited within the block; after it, the next step."""
-        self._allow("end of another job", math.inf)
+        """Another clip, no longer than this one, may be made within the block; after it, the next step is awaited."""
+        self._allow("end of another clip", 2 * self._limits.stage_s)
         yield
         self._allow("step", self._limits.step_s)
 
@@ -88,4 +87,4 @@ class Watchdog:
                 if left_s <= 0:
                     self._on_hang(f"no {self._awaited} within {self._seconds:.0f} s")
                     return
-                self._changed.wait(None if math.isinf(left_s) else left_s)
+                self._changed.wait(left_s)

@@ -160,7 +160,8 @@ class Pipeline:
         if self.replay.held_bytes:
             attempts.insert(0, plan)
         with partner.met(meeting if request.guided and not request.acceleration else None, self.source) as second:
-            for attempt in attempts:
+            for number, attempt in enumerate(attempts, 1):
+                paused_s = pauses.seconds
                 try:
                     denoised = self._denoise(reading, request, on_step or _ignore, should_stop, attempt, second, pauses)
                     break
@@ -169,6 +170,8 @@ class Pipeline:
                         raise
                 # Outside the handler: inside it the error's traceback would keep every activation alive.
                 self._free()
+                if pauses.seconds > paused_s:  # what was done meanwhile may be what took the memory
+                    attempts.insert(number, attempt)
                 if second is not None:
                     second.leave()
                     second = None

@@ -75,7 +75,7 @@ def waiting_within(connection: Connection, pool: str, model: str, turns: Turns, 
 def _heads(
     connection: Connection, pool: str, model: str, turns: Turns, within_s: float | None, taken: Collection[str] = ()
 ) -> list[Head]:
-    heads = line.heads(connection, pool, model, turns, taken)
+    heads = line.heads(connection, pool, model, turns, taken, within_s)
     return heads if within_s is None else preempting(heads, within_s)
 
 

@@ -31,6 +31,10 @@ def renew(
     return _answer(connection.scalar(statement.returning(jobs.c.cancel_requested)))
 
 
+def put_off(connection: Connection, job_id: str, attempt: int, seconds: float) -> None:
+    connection.execute(update(jobs).where(at_work(job_id, attempt)).values(preempted_s=seconds))
+
+
 def held(connection: Connection, job_id: str, attempt: int) -> Held:
     return _answer(connection.scalar(select(jobs.c.cancel_requested).where(at_work(job_id, attempt))))
 

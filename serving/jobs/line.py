@@ -14,6 +14,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
+    Float,
     FromClause,
     Integer,
     Select,
@@ -57,8 +58,18 @@ class Turns:
         self._next[queue] = owners[-1] if len(owners) >= most else ""
 
 
-def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Collection[str] = ()) -> list[Head]:
+def heads(
+    connection: Connection,
+    pool: str,
+    model: str,
+    turns: Turns,
+    taken: Collection[str] = (),
+    within_s: float | None = None,
+) -> list[Head]:
     """The first job of each group that `pool` may hold, leaving out the ids in `taken`.
+
+    With `within_s` the first that is expected to take so long at most on the fastest pool that can hold it, and that no
+    worker has tried yet: one that died of it could die of it again, and another job with it.
 
     Of a queue with more owners than can be looked at: the groups of the alphabet's first ones, and of as many others,
     who change from claim to claim.
@@ -67,11 +78,11 @@ def heads(connection: Connection, pool: str, model: str, turns: Turns, taken: Co
     if not able:
         return []
     most = max(LEAST_OWNERS, OFFERED // len(able))
-    found = _first_of_each(connection, pool, model, able, [""] * len(able), most, taken)
+    found = _first_of_each(connection, pool, model, able, [""] * len(able), most, taken, within_s)
     offered = {head.job_id: head for group in found.values() for head in group}
     crowded = [queue for queue in able if len(found[queue]) >= most]
     if crowded:
-        found = _first_of_each(connection, pool, model, crowded, turns.starts(crowded), most, taken)
+        found = _first_of_each(connection, pool, model, crowded, turns.starts(crowded), most, taken, within_s)
         for queue, others in found.items():
             turns.advance(queue, [head.owner for head in others], most)
             offered |= {head.job_id: head for head in others}
@@ -97,31 +108,37 @@ def _first_of_each(
     starts: list[str],
     most: int,
     taken: Collection[str],
+    within_s: float | None,
 ) -> dict[str, list[Head]]:
     values: dict[str, Any] = {"model": model, "most": most}
     values |= {f"queue_{number}": queue for number, queue in enumerate(queues)}
     values |= {f"start_{number}": owner for number, owner in enumerate(starts)}
     if taken:
         values["taken"] = list(taken)
+    if within_s is not None:
+        values["within_s"] = within_s
     found: dict[str, list[Head]] = {queue: [] for queue in queues}
-    for job_id, queue, *rest in connection.execute(heads_statement(pool, len(queues), bool(taken)), values).all():
+    statement = heads_statement(pool, len(queues), bool(taken), within_s is not None)
+    for job_id, queue, *rest in connection.execute(statement, values).all():
         fit, priority, _ = queue_of(queue)
         found[queue].append(Head(job_id, fit, priority, *rest))
     return found
 
 
 @functools.lru_cache(maxsize=256)
-def heads_statement(pool: str, queues: int, without_taken: bool = False) -> Select[Any]:
+def heads_statement(pool: str, queues: int, without_taken: bool = False, short: bool = False) -> Select[Any]:
     """Leaps through the index from an owner's first row to the next owner's, reading none between.
 
     Its parameters are `model`; `queue_0` and so on, with the owners `start_0` and so on to begin at; `most` owners of
-    each; and with `without_taken` the ids `taken`.
+    each; with `without_taken` the ids `taken`; and with `short` the seconds `within_s`.
     """
 
     def first(table: FromClause, queue: ColumnElement[str], owner: ColumnElement[bool]) -> Select[Any]:
         line = select(table.c.seq).where(*_waiting(table), table.c.queue == queue, owner)
         if without_taken:
             line = line.where(table.c.id.not_in(bindparam("taken", expanding=True)))
+        if short:
+            line = line.where(table.c.estimate_s <= bindparam("within_s", type_=Float), table.c.attempt == 0)
         return line.order_by(table.c.owner, table.c.rank, table.c.seq).limit(_ONE)
 
     estimate_s = func.coalesce(jobs.c.estimates[pool].as_float(), jobs.c.estimate_s).label("estimate_s")

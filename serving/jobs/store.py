@@ -139,6 +139,10 @@ class JobStore(Looks):
             )
         )
 
+    def put_off(self, job_id: str, attempt: int, seconds: float) -> None:
+        """Note for how long in all a job at work was put off for others: that is not charged to its owner."""
+        self._database.write(lambda c: fence.put_off(c, job_id, attempt, seconds))
+
     def adopt(self, pools: Mapping[str, str]) -> None:
         """Let any pool of its model take each job whose own pools are all gone; to be called when pools start.
 

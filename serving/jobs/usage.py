@@ -27,7 +27,6 @@ CHARGED = (
     jobs.c.priority,
     _TIMED,
     jobs.c.started_at,
-    jobs.c.preempts,
     jobs.c.preempted_s,
 )
 """What `charge` needs of a job's row."""
@@ -59,7 +58,7 @@ def recent(connection: Connection, pool: str, now: float) -> Usage:
 def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
     """Add the seconds since a finished attempt's claim, encoding included, to its pool's usage and its owner's day.
 
-    Those that it was put off are not its own, but theirs for whom it was.
+    Those that it was put off for other jobs are not its own.
 
     Args:
         job: `CHARGED` of the attempt.
@@ -68,10 +67,6 @@ def charge(connection: Connection, clock: StoreClock, job: Row[Any]) -> None:
         return
     now = float(connection.execute(select(clock.wall())).scalar_one())
     took_s = max(0.0, now - job.started_at - job.preempted_s)
-    if job.preempts is not None:
-        # Before the usage, whose row both their ends lock.
-        put_off = update(jobs).where(jobs.c.id == job.preempts, jobs.c.status == JobStatus.IN_PROGRESS)
-        connection.execute(put_off.values(preempted_s=jobs.c.preempted_s + took_s))
     mine = and_(*(usage.c[name] == getattr(job, name) for name in _KEY))
     new = {name: getattr(job, name) for name in _KEY} | {"gpu_s": 0.0, "jobs": 0.0, "at": now}
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

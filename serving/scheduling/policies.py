@@ -60,14 +60,33 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Tasks of one fit, priority and owner, with or without a deadline, by rank."""
+    """Tasks of one fit, priority and owner, with or without a deadline: by what they take, and then by rank."""
 
     fit: frozenset[str]
-    tasks: list[tuple[float, int, Task]] = field(default_factory=list)
+    lines: dict[float, list[tuple[float, int, Task]]] = field(default_factory=dict)
 
-    def head(self, key: str, pool: str) -> Head:
-        at, _, task = self.tasks[0]
+    def add(self, at: float, task: Task) -> None:
+        heapq.heappush(self.lines.setdefault(task.estimate_s, []), (at, task.number, task))
+
+    def first(self, within_s: float | None) -> float | None:
+        """The line with the first of all ranks, or of those that take so long at most; None where there is none."""
+        able = [estimate_s for estimate_s in self.lines if within_s is None or estimate_s <= within_s]
+        return min(able, key=lambda estimate_s: self.lines[estimate_s][0], default=None)
+
+    def head(self, key: str, pool: str, within_s: float | None) -> Head | None:
+        line = self.first(within_s)
+        if line is None:
+            return None
+        at, _, task = self.lines[line][0]
         return Head(key, self.fit, task.priority, task.owner, at, task.seconds[pool], task.deadline)
+
+    def take(self, within_s: float | None) -> Task:
+        line = self.first(within_s)
+        assert line is not None
+        _, _, task = heapq.heappop(self.lines[line])
+        if not self.lines[line]:
+            del self.lines[line]
+        return task
 
 
 class ResolutionAware:
@@ -87,7 +106,7 @@ class ResolutionAware:
         key = f"{'+'.join(sorted(fit))} {task.priority} {task.deadline is not None} {task.owner}"
         group = self._groups.setdefault(key, _Group(fit))
         at = rank(task.accepted, task.estimate_s, task.priority, task.deadline)
-        heapq.heappush(group.tasks, (at, task.number, task))
+        group.add(at, task)
         self.waiting += 1
         self.waiting_s += task.estimate_s
         self._by_fit.setdefault(fit, Counter()).update(task.seconds)
@@ -95,7 +114,8 @@ class ResolutionAware:
 
     def take(self, pool: str, now: float, within_s: float | None = None) -> Task | None:
         tally = self._tallies.setdefault(pool, Tally())
-        heads = [group.head(key, pool) for key, group in self._groups.items() if pool in group.fit]
+        firsts = (group.head(key, pool, within_s) for key, group in self._groups.items() if pool in group.fit)
+        heads = [head for head in firsts if head is not None]
         if within_s is not None:
             heads = preempting(heads, within_s)
         if not heads:
@@ -103,8 +123,8 @@ class ResolutionAware:
         chosen = heads[0] if len(heads) == 1 else choose(heads, pool, now, tally.usage(now))
         assert chosen is not None
         group = self._groups[chosen.job_id]
-        _, _, task = heapq.heappop(group.tasks)
-        if not group.tasks:
+        task = group.take(within_s)
+        if not group.lines:
             del self._groups[chosen.job_id]
         batch, timed, took_s = task.priority == "batch", task.deadline is not None, task.seconds[pool]
         tally.charge(task.owner, took_s, batch=batch, timed=timed, until=now + took_s)

@@ -48,7 +48,7 @@ class Rules:
     processors."""
     preempt_s: float = MOST_S
     """Seconds that a job at work is put off for shorter ones; none where 0."""
-    look_s: float = 0.5
+    look_s: float = 0.3
     """How long a card at work takes to see such a one, before it ends the step that it is at."""
     most_waiting: int | None = 10_000
     most_waiting_s: float | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,15 +25,15 @@ class Card:
         self.job = job
         self.done: list[str] = []
         self.room = True
-        self.unreachable = False
+        self.error: Exception | None = None
         self.giving_way = GivingWay(store, job, 60.0, self._claim, self._work)
 
     def insert(self, estimate_s: float) -> str:
         return self.store.insert(self._new_job(estimates={"default": estimate_s})).id
 
     def _claim(self, within_s: float) -> Job | None:
-        if self.unreachable:
-            raise StorageUnavailable
+        if self.error is not None:
+            raise self.error
         return self.store.claim("default", "i2vgen-xl", "w", 30.0, within_s=within_s, preempts=self.job.id)
 
     def _work(self, job: Job) -> bool:
@@ -40,10 +42,11 @@ class Card:
 
     def steps(self) -> bool:
         """Whether the job gives way now."""
+        before = len(self.done)
         shorter = self.giving_way()
         if shorter is not None:
             shorter()
-        return shorter is not None
+        return len(self.done) > before
 
 
 @pytest.fixture
@@ -88,12 +91,44 @@ def test_where_there_was_no_room_it_gives_way_no_more(card: Card) -> None:
         assert card.steps() == expected
 
 
-def test_a_store_out_of_reach_stops_no_card(card: Card) -> None:
+@pytest.mark.parametrize("error", [StorageUnavailable(), RuntimeError("a row that cannot be read")])
+def test_a_store_that_fails_stops_no_card(card: Card, error: Exception) -> None:
     card.insert(10.0)
     card.giving_way.look()
     card.giving_way.look()
-    card.unreachable = True
+    card.error = error
     assert not card.steps()
+
+
+def test_looks_go_on_after_one_that_failed(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.giving_way.LOOK_S", 0.01)
+    found = card.store.waiting_within
+    failures = iter([StorageUnavailable(), RuntimeError("a row that cannot be read")])
+
+    def sometimes(*args: Any) -> frozenset[str]:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return found(*args)
+
+    monkeypatch.setattr(card.store, "waiting_within", sometimes)
+    card.insert(10.0)
+
+    async def wanted() -> None:
+        looking = asyncio.create_task(card.giving_way.keep_looking())
+        async with asyncio.timeout(20):
+            while card.giving_way() is None:
+                await asyncio.sleep(0.01)
+        looking.cancel()
+
+    asyncio.run(wanted())
+
+
+def test_the_store_is_told_how_long_it_was_put_off(card: Card) -> None:
+    card.insert(10.0)
+    card.giving_way.look()
+    card.giving_way.look()
+    assert card.steps()
+    assert card.store.get(card.job.id).preempted_s > 0
 
 
 def test_who_has_a_deadline_or_8_bit_weights_is_not_put_off(

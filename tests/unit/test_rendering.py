@@ -375,6 +375,7 @@ def test_one_without_room_beside_a_longer_one_waits_again_and_is_not_failed(
     with JobLease(sqlite_store, job) as lease:
         prepared = renderer.prepare(job, lease)
         assert prepared is not None
-        assert renderer.render(prepared, lease) is None
+        with pytest.raises(InsufficientGpuMemory):
+            renderer.render(prepared, lease)
     again = sqlite_store.get(job.id)
     assert (again.status, again.crashes, again.preempts) == (JobStatus.QUEUED, 0, None)

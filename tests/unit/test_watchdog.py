@@ -77,6 +77,21 @@ def test_what_has_no_steps_has_its_own_limit(told: Told, clock: HeldClock, last:
     assert told.missing == ["no end of decoding within 1 s" if last else "no first step within 1 s"]
 
 
+def test_another_clip_between_two_steps_is_no_hang_unless_it_is(told: Told, clock: HeldClock) -> None:
+    with Watchdog(Limits(step_s=10.0, stage_s=100.0), told) as watchdog:
+        watchdog.step(1, 5)
+        with watchdog.paused():
+            time.sleep(0.01)
+            clock.now += 150.0
+            assert not told.event.wait(0.1)
+        clock.now += 9.0
+        assert not told.event.wait(0.1)
+        with watchdog.paused():
+            clock.now += 201.0
+            assert told.event.wait(120)
+    assert told.missing == ["no end of another clip within 200 s"]
+
+
 def test_work_that_has_ended_is_watched_no_more(told: Told, clock: HeldClock) -> None:
     with pytest.raises(ZeroDivisionError), Watchdog(Limits(0.1, 0.1), told):
         raise ZeroDivisionError

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from serving.engine.contract import Clip
 from serving.engine.pipeline import Pipeline
+from serving.engine.replay import Replay
 from serving.errors import Cancelled
 from serving.request import VideoRequest
 from serving.scheduling.plans import PLANS
@@ -92,3 +95,27 @@ def test_one_that_was_cancelled_meanwhile_does_no_further_step(
             give_way=once_at(2, cancel),
         )
     assert told == [1, 2]
+
+
+def test_where_memory_is_short_after_it_the_same_plan_is_tried_again(
+    pipeline: Pipeline, picture: Image.Image, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = make_request(num_inference_steps=4)
+    alone = pipeline.generate(picture, request).frames
+    whole, fails = Replay._step, False
+
+    def step(self: Replay, *args: Any) -> Any:
+        nonlocal fails
+        if fails:
+            fails = False
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, *args)
+
+    def leaves_no_room() -> None:
+        nonlocal fails
+        fails = True
+
+    monkeypatch.setattr(Replay, "_step", step)
+    clip = pipeline.generate(picture, request, give_way=once_at(2, leaves_no_room))
+    assert clip.plan == PLANS[0].name
+    assert np.array_equal(clip.frames, alone)

@@ -81,7 +81,7 @@ def test_a_short_job_puts_off_a_long_one_that_is_at_work_but_no_like_one() -> No
     found = {outcome.arrival.kind: outcome for outcome in run(arrivals, fleet(LARGE, 1, 1)).outcomes}
     short, long, late = found["short"], found["long"], found["late"]
     step_s = SECONDS_LONG / LONG.num_inference_steps
-    assert 0.5 <= short.wait_s <= 0.5 + step_s
+    assert 0.3 <= short.wait_s <= 0.3 + step_s
     assert long.ended == pytest.approx(SECONDS_LONG + SECONDS["large"])
     assert long.preempted_s == pytest.approx(SECONDS["large"])
     assert late.started == pytest.approx(long.ended)
