@@ -36,7 +36,7 @@ from serving.jobs.store import open_store
 from serving.scheduling.preemption import MOST_S
 from serving.scheduling.simulated import Outcome, Sample, Simulated
 
-TARGET_WAIT_S, HOLD_S = 60.0, 90.0
+TARGET_WAIT_S, HOLD_S = 60.0, 75.0
 """As the simulation plays our side; of the scenario."""
 LOOK_EVERY_S = 0.5
 ASLEEP_WITHIN_S = 2400.0
@@ -67,7 +67,7 @@ class Window:
 
 WINDOWS: Mapping[str, Window] = {
     "sale": Window((Cards("rtx4090", 0, 6),), share=6 / 9, times=6.0, from_hour=1.0),
-    "creators": Window((Cards("rtx4090", 0, 5),), share=5 / 7, times=10.0, from_hour=20.5),
+    "creators": Window((Cards("rtx4090", 0, 7),), share=1.0, times=6.0, from_hour=18.0, minutes=15.0),
     "mix": Window((Cards("rtx4090", 0, 6), Cards("a100-80gb", 0, 2)), share=1 / 2, times=10.0, from_hour=0.0),
 }
 

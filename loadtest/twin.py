@@ -66,7 +66,7 @@ def fleets(cards: Iterable[Cards], start_s: float = START_S) -> list[Fleet]:
     return rows
 
 
-def ours(target_wait_s: float = 60.0, hold_s: float = 90.0) -> Policy:
+def ours(target_wait_s: float = 60.0, hold_s: float = 75.0) -> Policy:
     """The service's policy, by its settings."""
     return ResolutionAware(Target(target_wait_s, 10 * target_wait_s), hold_s)
 

@@ -14,7 +14,7 @@ SHARE = 0.75
 """Of what a job is expected to take, how long it is put off at most, in all."""
 RATIO = 2.0
 """A job gives way to such as take at most this part of its own time."""
-MOST_S = 60.0
+MOST_S = 45.0
 """Seconds that a job is put off in all, where nobody says otherwise."""
 
 

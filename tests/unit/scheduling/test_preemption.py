@@ -14,7 +14,7 @@ from serving.scheduling.queueing import Head
         (40.0, 40.0, 0.0, 20.0),  # half of its own
         (40.0, 12.0, 0.0, 12.0),  # what takes longer than the rest of it waits for its end
         (40.0, 40.0, 16.0, 14.0),  # three quarters of its own in all
-        (1000.0, 900.0, 50.0, 10.0),  # a minute in all
+        (1000.0, 900.0, 35.0, 10.0),  # three quarters of a minute in all
         (1000.0, 900.0, MOST_S, 0.0),
     ],
 )
