@@ -15,7 +15,7 @@ from serving.jobs.store import JobStore
 from serving.pools import ServedPool
 from serving.request import VideoRequest
 from serving.scheduling.capacity import Waiting
-from serving.scheduling.forecast import Cards, starts
+from serving.scheduling.forecast import Cards, Opening, starts
 from serving.scheduling.pairing import pays
 from serving.scheduling.placement import Placement, Pool, lacks
 from serving.scheduling.plans import MemoryPlan, decode_chunk, needed_gib
@@ -92,6 +92,7 @@ class Quoter:
     def __init__(self, store: JobStore, settings: Settings, pools: Sequence[ServedPool]) -> None:
         self._store = store
         self._aim = target(settings)
+        self._preempt_s = settings.preempt_s
         self._pools = pools
 
     def quote(
@@ -121,7 +122,7 @@ class Quoter:
         )
         backlog = self._store.backlog()
         will_be = wanted(self._pools, backlog, up, self._aim, also=[Waiting(placement.seconds)])
-        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook) for pool in serving]
+        cards = [expected_cards(pool, up[pool.name], will_be[pool.name], outlook, self._preempt_s) for pool in serving]
         starting = starts(cards, outlook.waiting, outlook.job, outlook.now)
         shared = {
             one.pool: placement.shared[one.pool]
@@ -158,11 +159,21 @@ class Quoter:
         return Quote(request, outlook.now, seconds, start_s, end_s, tuple(rows), backlog.total, warnings, refusal)
 
 
-def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation) -> Cards:
-    """The cards that are up, those at work first, and those that are started."""
-    left_s = sorted(found.left_s.get(pool.name, ()), reverse=True)[:up]
-    idle = [0.0] * (up - len(left_s))
-    return Cards(pool.name, (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)), found.usage[pool.name])
+def expected_cards(pool: ServedPool, up: int, will_be: int, found: Situation, preempt_s: float) -> Cards:
+    """The cards that are up, those at work first, and those that are started.
+
+    Args:
+        preempt_s: how long a job at work may be put off, in all.
+    """
+    at_work = sorted(found.at_work.get(pool.name, ()), key=lambda one: one.left_s, reverse=True)[:up]
+    openings = (Opening(card, one.another_s, one.room_s(preempt_s)) for card, one in enumerate(at_work))
+    left_s, idle = [one.left_s for one in at_work], [0.0] * (up - len(at_work))
+    return Cards(
+        pool.name,
+        (*left_s, *idle, *[pool.settings.start_s] * (will_be - up)),
+        found.usage[pool.name],
+        tuple(opening for opening in openings if opening.within_s > 0),
+    )
 
 
 def _shares(cards: Cards, start_s: float, request: VideoRequest, placement: Placement, outlook: Situation) -> bool:

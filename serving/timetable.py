@@ -55,6 +55,7 @@ class Timetable:
     def __init__(self, store: JobStore, settings: Settings, pools: Sequence[ServedPool], placeable: Placeable) -> None:
         self._store = store
         self._aim = target(settings)
+        self._preempt_s = settings.preempt_s
         self._pools = pools
         self._placeable = placeable
         self._profiles = {pool.profile.name: pool.profile for pool in pools}
@@ -126,7 +127,10 @@ class Timetable:
             serving = [pool for pool in self._pools if pool.profile.name == model]
             situation = self._store.situation(model, [pool.name for pool in serving], most=MOST_JOBS)
             if situation is not None:
-                cards = [expected_cards(pool, up[pool.name], will_be[pool.name], situation) for pool in serving]
+                cards = [
+                    expected_cards(pool, up[pool.name], will_be[pool.name], situation, self._preempt_s)
+                    for pool in serving
+                ]
                 found |= ends(cards, situation.waiting, situation.now)
         return found
 

@@ -6,7 +6,7 @@ Takes no lock. Knows nothing of HTTP, Ray or video.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, not_, select
@@ -17,6 +17,7 @@ from serving.jobs.clock import StoreClock
 from serving.jobs.job import JobStatus
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs, workers
+from serving.scheduling.preemption import AtWork
 
 
 class Load(NamedTuple):
@@ -113,32 +114,40 @@ def _joined(one: WaitingGroup, other: WaitingGroup) -> WaitingGroup:
 
 def left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
     """By pool, of each of its cards at work: the GPU seconds that are left."""
-    found: dict[str, tuple[float, ...]] = {}
-    for pool, gpu_s in in_hand(connection, clock):
-        found[pool] = (*found.get(pool, ()), gpu_s)
-    return found
+    return {pool: tuple(one.left_s for one in cards) for pool, cards in in_hand(connection, clock).items()}
 
 
 def cards_at_work(connection: Connection, clock: StoreClock, pool: str) -> int:
-    return sum(held_by == pool and left_s > 0 for held_by, left_s in in_hand(connection, clock))
+    return sum(one.left_s > 0 for one in in_hand(connection, clock).get(pool, ()))
 
 
-def in_hand(connection: Connection, clock: StoreClock) -> Iterator[tuple[str, float]]:
-    """Of each card at work, its pool and the GPU seconds that are left: of a job, and of one that it is put off for."""
+def in_hand(connection: Connection, clock: StoreClock) -> dict[str, tuple[AtWork, ...]]:
+    """The cards at work by pool; a job that two cards share is two."""
     columns = (jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
-    led = select(func.coalesce(jobs.c.preempts, jobs.c.id), jobs.c.pool, *columns).where(at_work)
-    cards: dict[str, tuple[str, float]] = {}
-    for leader, pool, *rest in connection.execute(led):
-        _, before_s = cards.get(leader, (pool, 0.0))
-        cards[leader] = (pool, before_s + _left_s(pool, *rest))
-    yield from cards.values()
+    led = select(jobs.c.id, jobs.c.preempts, jobs.c.deadline, jobs.c.preempted_s, jobs.c.pool, *columns)
+    cards: dict[str, tuple[str, AtWork]] = {}
+    for job_id, preempts, deadline, preempted_s, pool, *rest in connection.execute(led.where(at_work)):
+        leader = preempts or job_id
+        takes_s, job_left_s = _seconds(pool, *rest)
+        _, card = cards.get(leader, (pool, AtWork(0.0)))
+        card = replace(card, left_s=card.left_s + job_left_s)
+        if preempts is None:
+            card = replace(card, estimate_s=takes_s, preempted_s=preempted_s, gives_way=deadline is None)
+        else:
+            card = replace(card, another_s=job_left_s)
+        cards[leader] = (pool, card)
     helped = select(workers.c.pool, *columns).where(workers.c.assists == jobs.c.id, at_work, roll.seen(clock))
-    for pool, *rest in connection.execute(helped):
-        yield pool, _left_s(pool, *rest)
+    helping = [(pool, AtWork(_seconds(pool, *rest)[1])) for pool, *rest in connection.execute(helped)]
+    found: dict[str, tuple[AtWork, ...]] = {}
+    for pool, card in (*cards.values(), *helping):
+        found[pool] = (*found.get(pool, ()), card)
+    return found
 
 
-def _left_s(pool: str, estimates: Mapping[str, float], estimate_s: float, progress: int, stage: str | None) -> float:
-    # The card is free while its last clip is encoded.
-    part = 0.0 if stage == "encoding" else 1.0 - progress / 100
-    return estimates.get(pool, estimate_s) * part
+def _seconds(
+    pool: str, estimates: Mapping[str, float], estimate_s: float, progress: int, stage: str | None
+) -> tuple[float, float]:
+    """What a job takes on a card of `pool`, and what of that is left: none while its clip is encoded."""
+    takes_s = estimates.get(pool, estimate_s)
+    return takes_s, 0.0 if stage == "encoding" else takes_s * (1.0 - progress / 100)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from serving.jobs import line, usage
-from serving.jobs.backlog import left_s
+from serving.jobs.backlog import in_hand
 from serving.jobs.claims import lapsed
 from serving.jobs.clock import StoreClock
 from serving.jobs.job import JobStatus
 from serving.jobs.queue import queue_of
 from serving.jobs.tables import jobs
 from serving.scheduling.forecast import Stretch
+from serving.scheduling.preemption import AtWork
 from serving.scheduling.queueing import Usage, rank
 
 _COLUMNS = [jobs.c[name] for name in ("id", "queue", "owner", "rank", "estimate_s", "estimates", "deadline")]
@@ -33,8 +34,8 @@ class Situation:
     """Epoch seconds."""
     waiting: tuple[Stretch, ...]
     """The model's waiting jobs, those abandoned by their workers included; one each."""
-    left_s: Mapping[str, tuple[float, ...]]
-    """By pool: GPU seconds left of each job in progress."""
+    at_work: Mapping[str, tuple[AtWork, ...]]
+    """By pool, its cards at work."""
     usage: Mapping[str, Usage]
 
 
@@ -64,7 +65,7 @@ def outlook(
         now=now,
         job=job,
         waiting=(*_waiting(connection, model, place), *_abandoned(connection, clock, model)),
-        left_s=left_s(connection, clock),
+        at_work=in_hand(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )
 
@@ -88,7 +89,7 @@ def situation(
     return Situation(
         now=now,
         waiting=(*waiting, *_abandoned(connection, clock, model)),
-        left_s=left_s(connection, clock),
+        at_work=in_hand(connection, clock),
         usage={pool: usage.recent(connection, pool, now) for pool in pools},
     )
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from serving.scheduling.preemption import preempting
 from serving.scheduling.queueing import Head, Usage, choose
 from serving.scheduling.tally import Tally
 
@@ -48,6 +49,18 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """Between two steps of a job at work, which a shorter one may put off."""
+
+    card: int
+    """Which of its pool's."""
+    from_s: float
+    """In how many seconds."""
+    within_s: float
+    """For jobs of so many seconds on that card, and as many in all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cards:
     """One pool's cards."""
 
@@ -55,6 +68,7 @@ class Cards:
     free_in_s: tuple[float, ...]
     """For each card, seconds until it is free: what is left of its job, or of its start."""
     usage: Usage = field(default_factory=Usage)
+    openings: tuple[Opening, ...] = ()
 
 
 def starts(cards: Sequence[Cards], waiting: Iterable[Stretch], job: Stretch, now: float) -> dict[str, float]:
@@ -100,26 +114,45 @@ def _turns(
     With a guest only until each pool that can hold it has taken it; it stays for the others all the same.
     """
     pools = {one.pool: Tally(one.usage) for one in cards if one.free_in_s}
-    free = [(at, number, one.pool) for number, one in enumerate(cards) for at in one.free_in_s]
+    frees = {(number, nth): at for number, one in enumerate(cards) for nth, at in enumerate(one.free_in_s)}
+    rooms = {(number, each.card): each.within_s for number, one in enumerate(cards) for each in one.openings}
+    free = [(at, card, False) for card, at in frees.items()]
+    free += [(each.from_s, (number, each.card), True) for number, one in enumerate(cards) for each in one.openings]
     heapq.heapify(free)
     awaiting = {pool for pool in pools if guest is not None and (not guest.fit or pool in guest.fit)}
     while free and (guest is None or awaiting):
-        at, number, pool = free[0]
+        at, card, early = free[0]
+        if not early and frees[card] > at:
+            heapq.heapreplace(free, (frees[card], card, False))  # its job was put off
+            continue
+        if early and at >= frees[card]:
+            heapq.heappop(free)
+            continue
+        pool = cards[card[0]].pool
         heads = {str(n): line for n, line in enumerate(lines) if line.jobs and (not line.fit or pool in line.fit)}
         if guest is not None and pool in awaiting:
             heads[_GUEST] = _Line([guest])
-        chosen = choose((line.head(key, pool) for key, line in heads.items()), pool, now + at, pools[pool].usage(at))
+        firsts = [line.head(key, pool) for key, line in heads.items()]
+        if early:
+            firsts = preempting(firsts, rooms[card])
+        chosen = choose(firsts, pool, now + at, pools[pool].usage(at))
         if chosen is None:
             heapq.heappop(free)
             continue
-        taken, jobs = heads[chosen.job_id].take(at_once)
+        most = max(1, min(at_once, int(rooms[card] / max(chosen.estimate_s, 1e-9)))) if early else at_once
+        taken, jobs = heads[chosen.job_id].take(most)
         seconds = taken.seconds_each(pool) * jobs
         if chosen.job_id == _GUEST:
             awaiting.remove(pool)
         else:
             batch, timed = taken.priority == "batch", taken.deadline is not None
             pools[pool].charge(taken.owner, seconds, batch=batch, timed=timed, until=at + seconds, jobs=jobs)
-            heapq.heapreplace(free, (at + seconds, number, pool))
+            heapq.heapreplace(free, (at + seconds, card, early))
+            if early:
+                rooms[card] -= seconds
+                frees[card] += seconds
+            else:
+                frees[card] = at + seconds
         yield at, pool, taken, seconds
 
 

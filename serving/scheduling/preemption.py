@@ -7,6 +7,7 @@ it is, so nothing is done twice. Standard library only; knows nothing of databas
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from serving.scheduling.queueing import Head
 
@@ -28,6 +29,28 @@ def room_s(estimate_s: float, left_s: float, preempted_s: float, most_s: float =
         most_s: how long it may be put off in all.
     """
     return min(min(SHARE * estimate_s, most_s) - preempted_s, estimate_s / RATIO, left_s)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """One card's work in hand, seconds on that card."""
+
+    left_s: float
+    """Until it is free."""
+    estimate_s: float = 0.0
+    """Of its job, in all."""
+    preempted_s: float = 0.0
+    """How long that was put off before."""
+    another_s: float = 0.0
+    """What is left of a shorter job that it does first."""
+    gives_way: bool = False
+    """Whether its job may be put off."""
+
+    def room_s(self, most_s: float) -> float:
+        """As `room_s`, once it has done what it does first."""
+        if not self.gives_way:
+            return 0.0
+        return room_s(self.estimate_s, self.left_s - self.another_s, self.preempted_s + self.another_s, most_s)
 
 
 def preempting(heads: Iterable[Head], within_s: float) -> list[Head]:

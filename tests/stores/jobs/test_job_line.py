@@ -18,6 +18,7 @@ from serving.jobs.queue import queue_name, queue_of
 from serving.jobs.store import JobStore
 from serving.jobs.tables import jobs, usage, workers
 from serving.jobs.worker import Worker
+from serving.scheduling.preemption import AtWork
 from serving.scheduling.queueing import DELAY_S, PATIENCE, QUANTUM_S
 
 MODEL = "i2vgen-xl"
@@ -324,7 +325,8 @@ def test_a_card_that_helps_with_a_job_is_at_work_as_the_one_that_has_it(
     store.beat(Worker(id="idle", role="generator", pool="small"))
     store.beat(Worker(id="helps", role="generator", pool="small", assists=job_id))
     assert store.backlog().running == {"small": Load(2, 20.0)}
-    assert store.outlook(MODEL, ["small"], {"small": 1.0}).left_s == {"small": (10.0, 10.0)}
+    at_work = store.outlook(MODEL, ["small"], {"small": 1.0}).at_work["small"]
+    assert [one.left_s for one in at_work] == [10.0, 10.0]
     assert (store.cards_at_work("small"), store.cards_at_work("large")) == (2, 0)
     a_minute_ago = update(workers).values(seen_at=workers.c.seen_at - 60)
     store._database.write(lambda c: c.execute(a_minute_ago))
@@ -375,6 +377,8 @@ def test_a_card_that_does_another_job_first_is_one_card(store: JobStore, insert:
     assert short is not None
     assert store.backlog().left_s == {"small": (44.0,)}
     assert store.cards_at_work("small") == 1
+    (card,) = store.outlook(MODEL, ["small"], {"small": 1.0}).at_work["small"]
+    assert card == AtWork(left_s=44.0, estimate_s=40.0, another_s=4.0, gives_way=True)
     store.renew(short.id, short.attempt, 30.0, stage="encoding", progress=95)
     assert store.backlog().left_s == {"small": (40.0,)}
     assert store.complete(long.id, long.attempt, {})

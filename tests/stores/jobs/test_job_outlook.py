@@ -13,6 +13,7 @@ from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore
 from serving.jobs.tables import jobs
 from serving.scheduling.forecast import Stretch
+from serving.scheduling.preemption import AtWork
 from serving.scheduling.queueing import PATIENCE
 
 MODEL = "i2vgen-xl"
@@ -69,7 +70,7 @@ def test_work_in_hand_and_work_abandoned(store: JobStore, insert: Callable[..., 
     store.renew(left.id, 1, 30.0, progress=75)
     store._database.write(lambda c: c.execute(update(jobs).where(jobs.c.id == lost.id).values(lease_until=0.0)))
     found = store.outlook(MODEL, POOLS, {"large": 1.0})
-    assert sorted(found.left_s["small"]) == [10.0, 40.0]
+    assert sorted(one.left_s for one in found.at_work["small"]) == [10.0, 40.0]
     assert (found.usage["small"].by_owner, found.usage["small"].jobs) == ({"": 120.0}, {"": 3.0})
     assert found.usage["large"].by_owner == {}
     (abandoned,) = found.waiting
@@ -93,7 +94,7 @@ def test_the_situation_job_by_job(store: JobStore, insert: Callable[..., str]) -
     assert (alone.fit, alone.owner, alone.jobs, alone.seconds) == (frozenset({"large"}), "", 1, {"large": 7.0})
     assert alone.deadline == pytest.approx(deadline, abs=0.01)
     assert lines[(lost,)].seconds == SHARED
-    assert found.left_s == {"small": (40.0,)}
+    assert found.at_work == {"small": (AtWork(left_s=40.0, estimate_s=40.0, gives_way=True),)}
     assert found.usage["small"].by_owner == {"a": 40.0}
     assert store.situation(MODEL, POOLS, most=0) is None
 

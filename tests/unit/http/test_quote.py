@@ -118,6 +118,19 @@ def test_pools_that_sleep_are_woken_the_small_one_first(cards: Api) -> None:
     assert (found["pool"], found["starts_in_s"], found["pools"][0]["cold"]) == ("large", 0, False)
 
 
+@pytest.mark.parametrize(("preempt_s", "pool", "starts_in_s"), [(45.0, "large", 0), (0.0, "small", START_S)])
+def test_a_short_clip_starts_between_two_steps_of_a_long_one(
+    make_api: Callable[..., Api], preempt_s: float, pool: str, starts_in_s: float
+) -> None:
+    api = make_api(pools=POOLS, preempt_s=preempt_s)
+    api.store.beat(Worker(id="l", role="generator", pool="large", card={"name": "A100", "memory_bytes": 40 * 2**30}))
+    api.submit(**LARGE)
+    assert api.store.claim("large", "i2vgen-xl", "l", 30.0) is not None
+    found = quote(api, size="256x256", num_frames="8")
+    assert (found["pool"], found["starts_in_s"]) == (pool, starts_in_s)
+    assert quote(api, **LARGE)["starts_in_s"] > START_S
+
+
 def test_each_pool_says_how_and_why_not(cards: Api) -> None:
     found = quote(cards, **LARGE)
     rows = {pool["name"]: pool for pool in found["pools"]}

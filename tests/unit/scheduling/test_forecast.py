@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from queue_simulation import Arrival, simulate
 
-from serving.scheduling.forecast import LOOKS_FOR_ALL, MOST_LINES, Cards, Stretch, ends, starts
+from serving.scheduling.forecast import LOOKS_FOR_ALL, MOST_LINES, Cards, Opening, Stretch, ends, starts
 from serving.scheduling.queueing import DELAY_S, HALF_LIFE_S, PATIENCE, QUANTUM_S, Usage, rank
 
 NOW = 1e9
@@ -56,6 +56,22 @@ def test_each_card_takes_its_part_of_what_goes_before() -> None:
 
 def test_shorter_work_goes_before_and_longer_after() -> None:
     assert on("large", line(3, 5.0), line(3, 50.0)) == 15.0
+
+
+def test_a_short_one_starts_between_two_steps_of_a_long_one_that_is_at_work() -> None:
+    cards = [Cards("large", (300.0,), openings=(Opening(0, 4.0, 25.0),))]
+    assert starts(cards, (), mine(), NOW) == {"large": 4.0}
+    assert starts(cards, [line(owner="b")], mine(), NOW) == {"large": 14.0}
+    # There is room for two of them; the third waits for the card, which is free later by what went before.
+    assert starts(cards, [line(2, owner="b")], mine(), NOW) == {"large": 320.0}
+    assert starts(cards, (), line(each_s=40.0, age_s=0.0), NOW) == {"large": 300.0}
+    assert starts(cards, (), mine(priority="batch"), NOW) == {"large": 300.0}
+
+
+def test_ends_count_what_goes_first() -> None:
+    cards = [Cards("large", (300.0,), openings=(Opening(0, 0.0, 15.0),))]
+    waiting = [replace(line(each_s=each_s), ids=(name,)) for name, each_s in (("short", 10.0), ("long", 50.0))]
+    assert ends(cards, waiting, NOW) == {"short": 10.0, "long": 360.0}
 
 
 def test_what_has_waited_long_goes_before_whatever_its_length() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.scheduling.preemption import MOST_S, preempting, room_s
+from serving.scheduling.preemption import MOST_S, AtWork, preempting, room_s
 from serving.scheduling.queueing import Head
 
 
@@ -26,6 +26,12 @@ def test_a_job_gives_way_to_much_shorter_ones_and_not_for_long(
 
 def test_it_gives_way_to_none_where_that_is_wished() -> None:
     assert room_s(1000.0, 900.0, 0.0, most_s=0.0) <= 0.0
+
+
+def test_a_card_that_does_one_first_has_room_for_the_rest() -> None:
+    card = AtWork(left_s=48.0, estimate_s=40.0, preempted_s=10.0, another_s=8.0, gives_way=True)
+    assert card.room_s(MOST_S) == pytest.approx(12.0)
+    assert AtWork(left_s=40.0, estimate_s=40.0).room_s(MOST_S) == 0.0
 
 
 def test_batch_jobs_put_off_nothing() -> None:
