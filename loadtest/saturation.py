@@ -192,7 +192,8 @@ def read_clips(log: Path) -> list[Clip]:
         if row["logger"] == "serving.rendering" and "timings_s" in row:
             ended = datetime.fromisoformat(row["time"]).timestamp()
             timings = row["timings_s"]
-            clips.append(Clip(row["process"], ended - sum(timings.values()), ended, timings, row["job"]))
+            began = ended - sum(timings.values()) - row["preempted_s"]
+            clips.append(Clip(row["process"], began, ended, timings, row["job"]))
     return clips
 
 

@@ -200,7 +200,11 @@ class Renderer:
         self._decode_s = clip.timings["decode"] / (len(parts) * _pixels(part))
         self._meter.clip(clip)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in clip.timings.items())
-        about = {"timings_s": clip.timings, "peak_memory_bytes": clip.peak_memory_bytes}
+        about = {
+            "timings_s": clip.timings,
+            "preempted_s": clip.preempted_s,
+            "peak_memory_bytes": clip.peak_memory_bytes,
+        }
         logger.info("rendered %d frames of %s: %s", len(clip.frames), job.request.size, stages, extra=about)
         recipe = recipe_of(job, self._model, prepared.picture, clip.timings)
         recipe |= {"memory_plan": clip.plan, "shared_steps": clip.shared_steps}

@@ -83,8 +83,8 @@ def test_gaps_are_between_clips_of_one_card(tmp_path: Path) -> None:
         "time": datetime.fromtimestamp(100, UTC).isoformat(),
     }
     rows = [
-        {**row, "timings_s": {"denoise": 1.0, "decode": 0.5}},
+        {**row, "timings_s": {"denoise": 1.0, "decode": 0.5}, "preempted_s": 2.0},
         {**row, "logger": "serving.publishing", "timings_s": {}},
     ]
     log.write_text("\n".join(json.dumps(line) for line in rows))
-    assert read_clips(log) == [Clip(7, 98.5, 100.0, {"denoise": 1.0, "decode": 0.5}, "video_1")]
+    assert read_clips(log) == [Clip(7, 96.5, 100.0, {"denoise": 1.0, "decode": 0.5}, "video_1")]
