@@ -52,8 +52,8 @@ class Case:
 
 
 CASES = (
-    Case("fixed", (Pool("rtx4090", 6, 6),)),
-    Case("scaling", (Pool("rtx4090", 6, 0), Pool("a100-80gb", 1, 0))),
+    Case("fixed", (Pool("rtx4090", 3, 3),)),
+    Case("scaling", (Pool("rtx4090", 3, 0), Pool("a100-80gb", 1, 0))),
 )
 
 
