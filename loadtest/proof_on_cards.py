@@ -33,10 +33,11 @@ from loadtest.scenarios import SCENARIOS, Request, hastened
 from loadtest.server import Target
 from loadtest.twin import Cards
 from serving.jobs.store import open_store
+from serving.scheduling.capacity import HOLD_S
 from serving.scheduling.preemption import MOST_S
 from serving.scheduling.simulated import Outcome, Sample, Simulated
 
-TARGET_WAIT_S, HOLD_S = 60.0, 75.0
+TARGET_WAIT_S = 60.0
 """As the simulation plays our side; of the scenario."""
 LOOK_EVERY_S = 0.5
 ASLEEP_WITHIN_S = 2400.0

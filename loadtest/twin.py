@@ -12,7 +12,7 @@ from loadtest.scenarios import Fields, Request
 from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL, ModelProfile
 from serving.request import resolve
-from serving.scheduling.capacity import Target
+from serving.scheduling.capacity import HOLD_S, Target
 from serving.scheduling.cards import CARDS
 from serving.scheduling.cost import Shape
 from serving.scheduling.placement import Pool
@@ -66,7 +66,7 @@ def fleets(cards: Iterable[Cards], start_s: float = START_S) -> list[Fleet]:
     return rows
 
 
-def ours(target_wait_s: float = 60.0, hold_s: float = 75.0) -> Policy:
+def ours(target_wait_s: float = 60.0, hold_s: float = HOLD_S) -> Policy:
     """The service's policy, by its settings."""
     return ResolutionAware(Target(target_wait_s, 10 * target_wait_s), hold_s)
 

@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from serving.errors import ConfigurationInvalid
 from serving.presets import EMULATED
+from serving.scheduling.capacity import HOLD_S
 from serving.scheduling.cards import CARDS
 from serving.scheduling.preemption import MOST_S
 
@@ -142,7 +143,7 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, description="Crashes of its worker that end a job.")
     target_wait_s: float = Field(60.0, gt=0, description="Pools are sized to do what waits within this, seconds.")
-    scale_down_after_s: float = Field(75.0, ge=0, description="How long a card that is not needed is kept, seconds.")
+    scale_down_after_s: float = Field(HOLD_S, ge=0, description="How long a card that is not needed is kept, seconds.")
     preempt_s: float = Field(
         MOST_S, ge=0, description="How long a job at work is put off for much shorter ones, in all, seconds; 0: never."
     )

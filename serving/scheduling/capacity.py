@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+HOLD_S = 75.0
+"""How long a card that nothing needs is kept, where nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class PoolState:
