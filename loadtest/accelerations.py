@@ -20,6 +20,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ from rich.console import Console
 import serving
 from loadtest.accelerations_report import Quality, Row, table_of
 from serving.engine import card, products
+from serving.engine.pause import Pauses
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
 from serving.parameters import VideoParameters
@@ -86,7 +88,7 @@ def main() -> None:
         same = {name: getattr(exact, name) for name in ("width", "height", "num_frames", "fps")}
         rows.append(compare(pipeline, other, still, args.distilled, exact, faster.model_copy(update=same), seeds))
     where = pipeline.card.name if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    about = {"model": pipeline.weights.name, "revision": pipeline.weights.revision, "card": where}
+    about: dict[str, Any] = {"model": pipeline.weights.name, "revision": pipeline.weights.revision, "card": where}
     about |= {"torch": torch.__version__, "seeds": seeds, "accelerations": [asdict(row) for row in rows]}
     args.output.write_text(json.dumps(about, indent=2) + "\n")
     Console(width=160).print(table_of(rows, f"{pipeline.weights.name} on {where}"))
@@ -178,7 +180,8 @@ def make(pipeline: Pipeline, still: Image.Image, request: VideoRequest) -> Made:
     pipeline.encoders.clear()  # one clip after another of the same picture is not what is measured
     card.synchronize(pipeline.device)
     began = time.perf_counter()
-    denoised = pipeline._denoise(reading, request, lambda *_: None, lambda: False, PLANS[0], None)
+    alone = Pauses(pipeline.device, give_way=None)
+    denoised = pipeline._denoise(reading, request, lambda *_: None, lambda: False, PLANS[0], second=None, pauses=alone)
     frames = pipeline._decode(denoised.latents, request, lambda: False)
     assert frames is not None
     spent = time.perf_counter() - began

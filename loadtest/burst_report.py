@@ -46,7 +46,7 @@ class Played:
     def card_seconds(self, pool: str) -> float:
         """Seconds that cards of the pool were up, all together."""
         pairs = zip(self.samples, self.samples[1:], strict=False)
-        return sum(now["replicas"][pool] * (after["t"] - now["t"]) for now, after in pairs)
+        return float(sum(now["replicas"][pool] * (after["t"] - now["t"]) for now, after in pairs))
 
     def busy_seconds(self, pool: str) -> float:
         return sum(job["card_s"] or 0.0 for job in self.jobs if job["pool"] == pool)

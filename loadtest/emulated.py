@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def child(pools: Sequence[Pool], speed: float, **settings: str) -> Iterator[Chil
 
 def by_pool(text: str, metric: str) -> dict[str, float]:
     """The sum of a gauge's or counter's series for each pool, from what `GET /metrics` answered."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name == f"ray_{metric}":

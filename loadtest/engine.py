@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from serving.engine.conditioning import Conditioning
 from serving.engine.replay import Replay
 from serving.engine.unet import UNet
 from serving.presets import I2VGEN_XL
+from serving.scheduling.accelerations import EXACT as EXACT_STEP
 from serving.scheduling.accelerations import Step
 from serving.scheduling.cost import Shape, tflop
 
@@ -120,7 +122,7 @@ def inputs(cells: tuple[int, int, int], seed: int, dtype: torch.dtype) -> tuple[
 def stock_predictor(unet: Any, conditioning: Conditioning) -> sampler.Predict:
     """diffusers' own forward of both halves at once."""
 
-    def predict(latents: torch.Tensor, timestep: torch.Tensor, step: Step | None = None) -> torch.Tensor:
+    def predict(latents: torch.Tensor, timestep: torch.Tensor, step: Step) -> torch.Tensor:
         prediction: torch.Tensor = unet(
             latents.repeat(2, 1, 1, 1, 1),
             timestep,
@@ -141,10 +143,10 @@ def compare(subject: Subject, name: str) -> list[Exactness]:
     timestep = torch.tensor(501, device=CUDA)
     for seed in SEEDS:
         full, latents = inputs(EXACT[name], seed, torch.float32)
-        exact = stock_predictor(subject.exact, full)(latents, timestep)
+        exact = stock_predictor(subject.exact, full)(latents, timestep, EXACT_STEP)
         half, latents = inputs(EXACT[name], seed, torch.float16)
-        stock = stock_predictor(subject.stock, half)(latents, timestep).float()
-        ours = sampler.unet_predictor(subject.ours, half)(latents, timestep).float()
+        stock = stock_predictor(subject.stock, half)(latents, timestep, EXACT_STEP).float()
+        ours = sampler.unet_predictor(subject.ours, half)(latents, timestep, EXACT_STEP).float()
         errors["halves"].append((error(stock, exact), error(ours, exact)))
         stock, ours, exact = (sampler.guide(each, GUIDANCE) for each in (stock, ours, exact))
         errors["guided"].append((error(stock, exact), error(ours, exact)))
@@ -191,21 +193,21 @@ def time_paths(subject: Subject, name: str, rate: float, *, compiled: bool) -> S
         torch.compiler.reset()
         predictors["compiled"] = stock_predictor(torch.compile(subject.stock, dynamic=False), conditioning)
         began = time.perf_counter()
-        predictors["compiled"](latents, timestep)
+        predictors["compiled"](latents, timestep, EXACT_STEP)
         torch.cuda.synchronize()
         compile_s = time.perf_counter() - began
     peaks: dict[str, float] = {}
     for path, predict in predictors.items():
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        predict(latents, timestep)
+        predict(latents, timestep, EXACT_STEP)
         peaks[path] = (torch.cuda.max_memory_allocated() - before) / 2**30
         for _ in range(2):
-            predict(latents, timestep)  # the second is timed, the third recorded
+            predict(latents, timestep, EXACT_STEP)  # the second is timed, the third recorded
     spent: dict[str, list[float]] = {path: [] for path in predictors}
     for _ in range(ROUNDS):
         for path, predict in predictors.items():
-            spent[path].append(milliseconds(lambda predict=predict: predict(latents, timestep)))
+            spent[path].append(milliseconds(partial(predict, latents, timestep, EXACT_STEP)))
     subject.ours.clear()
     torch.cuda.empty_cache()
     medians = {path: statistics.median(times) for path, times in spent.items()}
@@ -225,7 +227,7 @@ def time_paths(subject: Subject, name: str, rate: float, *, compiled: bool) -> S
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     begin.record()
     work()
     end.record()

@@ -57,11 +57,8 @@ async def rate(url: str, path: str, seconds: float, connections: int = 16) -> fl
     """
     where = urlsplit(url)
     request = f"GET {path} HTTP/1.1\r\nhost: {where.netloc}\r\naccept: */*\r\n\r\n".encode()
-    loop = asyncio.get_running_loop()
-    opened = [
-        await loop.create_connection(lambda: _Connection(request), where.hostname, where.port)
-        for _ in range(connections)
-    ]
+    loop, host, port = asyncio.get_running_loop(), where.hostname or "", where.port or 80
+    opened = [await loop.create_connection(lambda: _Connection(request), host, port) for _ in range(connections)]
     began = time.perf_counter()
     await asyncio.sleep(seconds)
     while not any(one.answered for _, one in opened) and time.perf_counter() - began < seconds + SILENT_S:

@@ -50,8 +50,7 @@ class History:
     def __init__(self, url: str) -> None:
         # Through the store's own SQLite library: two versions of it at one file can lose commits.
         self.store = open_store(url)
-        for statement in (_TABLE, _CHANGES, _REMOVALS):
-            self.store._database.write(lambda c, statement=statement: c.execute(text(statement)))
+        self.store._database.write(lambda c: [c.execute(text(one)) for one in (_TABLE, _CHANGES, _REMOVALS)])
 
     def unended(self) -> int:
         """Jobs that wait or are in progress."""

@@ -96,7 +96,7 @@ def measure(run: Recorded, promises: Sequence[Promise] = (), prices: Mapping[str
     if not run.rows:
         raise ValueError("the run holds no request.")
     rows, seconds = run.rows, run.seconds
-    counts = Counter(row.outcome for row in rows)
+    counts: Counter[str] = Counter(row.outcome for row in rows)
     return Measured(
         counts={outcome: counts[outcome] for outcome in (COMPLETED, FAILED, REFUSED, UNFINISHED)},
         seconds=seconds,
@@ -130,12 +130,12 @@ def _kept(promise: Promise, rows: Sequence[Row], seconds: float) -> Kept:
 
 
 def _cost(rows: Sequence[Row], prices: Mapping[str, float]) -> Cost:
-    card_s: Counter[str] = Counter()
+    card_s: dict[str, float] = defaultdict(float)
     done = [row for row in rows if row.outcome == COMPLETED]
     for row in done:
         if row.card_s is not None:
             card_s[row.card] += row.card_s
-    priced = card_s and all(card in prices for card in card_s)
+    priced = bool(card_s) and all(card in prices for card in card_s)
     dollars = sum(spent / 3600 * prices[card] for card, spent in card_s.items()) if priced else None
     return Cost(dict(card_s), len(done), dollars)
 

@@ -259,8 +259,9 @@ def request_of(pipeline: Pipeline, name: str, steps: int) -> VideoRequest:
     size, frames, *unguided = name.split("/")
     width, height = (int(side) for side in (size.split("x") if "x" in size else [size.removesuffix("p")] * 2))
     changes = {"width": width, "height": height, "num_frames": int(frames), "num_inference_steps": steps}
-    changes["guidance_scale"] = 1.0 if unguided else GUIDANCE
-    return resolve(VideoParameters(prompt="a slow pan"), pipeline.weights.profile, seed=0).model_copy(update=changes)
+    guidance = {"guidance_scale": 1.0 if unguided else GUIDANCE}
+    usual = resolve(VideoParameters(prompt="a slow pan"), pipeline.weights.profile, seed=0)
+    return usual.model_copy(update={**changes, **guidance})
 
 
 def brief(error: Exception) -> str:

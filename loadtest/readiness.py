@@ -96,13 +96,22 @@ def start(args: argparse.Namespace) -> Start:
     pipeline.warm_up()
     ready, before = time.time(), len(compiled)
     request = request_of(pipeline, args.shape, 2)
-    spent = []
-    for _ in range(2):
+
+    def clip_s() -> float:
         began = time.perf_counter()
         pipeline.generate(noise(request.width, request.height), request)
-        spent.append(time.perf_counter() - began)
-    since = [moment - args.began for moment in (imported, loaded, ready)]
-    return Start(*since, before, *spent, len(compiled) - before, kernel_cache.kept(args.cache))
+        return time.perf_counter() - began
+
+    return Start(
+        imported_s=imported - args.began,
+        loaded_s=loaded - args.began,
+        ready_s=ready - args.began,
+        compiled=before,
+        clip_s=clip_s(),
+        again_s=clip_s(),
+        compiled_for_clip=len(compiled) - before,
+        kept=kernel_cache.kept(args.cache),
+    )
 
 
 def table_of(starts: list[Start]) -> Table:

@@ -9,13 +9,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from serving.scheduling.cost import Shape
 from serving.scheduling.simulated import Arrival, Outcome
 
 REQUESTS = "requests.jsonl"
-COMPLETED, FAILED, REFUSED, UNFINISHED = "completed", "failed", "refused", "unfinished"
+COMPLETED: Final = "completed"
+FAILED: Final = "failed"
+REFUSED: Final = "refused"
+UNFINISHED: Final = "unfinished"
 CARD_STAGES = ("condition", "denoise", "decode")
 _NO_SHAPE = Shape(0, 0, 0, 0, guided=True)
 

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +113,15 @@ def comparison(before: Measured, after: Measured, names: tuple[str, str]) -> lis
     totals = Table("requests", first, second, title="outcomes")
     for outcome, count in before.counts.items():
         totals.add_row(outcome, str(count), str(after.counts[outcome]))
-    for what, one, two in zip(
-        ("clips/min", "card s a clip", "dollars of work"), _worth(before), _worth(after), strict=True
-    ):
-        totals.add_row(what, one, two)
+    for cells in zip(("clips/min", "card s a clip", "dollars of work"), _worth(before), _worth(after), strict=True):
+        totals.add_row(*cells)
     columns = ("requests", "phase", f"{first} p50", f"{second} p50", "times", f"{first} p99", f"{second} p99", "times")
     table = Table(*columns, title="seconds")
     for kind in [kind for kind in before.phases if kind in after.phases]:
         for phase in [phase for phase in before.phases[kind] if phase in after.phases[kind]]:
             one, two = before.phases[kind][phase], after.phases[kind][phase]
-            cells = [cell for pair in ((one.p50, two.p50), (one.p99, two.p99)) for cell in _pair(*pair)]
-            table.add_row(kind, phase, *cells, end_section=phase == "whole")
+            pairs = (_pair(one.p50, two.p50), _pair(one.p99, two.p99))
+            table.add_row(kind, phase, *chain(*pairs), end_section=phase == "whole")
     kept = Table("promise", first, second, "goodput/min", "goodput/min", title="in time")
     for a, b in zip(before.kept, after.kept, strict=True):
         kept.add_row(str(a.promise), f"{a.share:.1%}", f"{b.share:.1%}", f"{a.goodput:.1f}", f"{b.goodput:.1f}")
@@ -184,10 +182,10 @@ def _open(axes: Axes, run: Recorded, every_s: float) -> None:
 
 def _latencies(axes: Axes, run: Recorded, found: Measured, colours: Mapping[str, tuple[str, str]]) -> None:
     for name, colour in dict.fromkeys(colours.values()):
-        done = [row for row in run.rows if row.whole_s is not None and colours[row.kind][0] == name]
-        if done:
-            points = [row.at for row in done], [row.whole_s for row in done]
-            axes.scatter(*points, s=6, color=colour, label=name, alpha=0.7)
+        mine = (row for row in run.rows if colours[row.kind][0] == name)
+        if points := [(row.at, row.whole_s) for row in mine if row.whole_s is not None]:
+            moments, latencies = zip(*points, strict=True)
+            axes.scatter(moments, latencies, s=6, color=colour, label=name, alpha=0.7)
     promised = [one.promise for one in found.kept if one.promise.of == "latency"]
     for promise, style in zip(promised, cycle(("--", ":", "-."))):
         axes.axhline(promise.seconds, color="0.4", linestyle=style, linewidth=1, label=str(promise))

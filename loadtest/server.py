@@ -17,8 +17,9 @@ import httpx
 
 from loadtest.scenarios import Fields, Request
 from serving.client import POLL_AFTER
+from serving.parameters import VideoParameters
 from serving.presets import I2VGEN_XL
-from serving.request import VideoParameters, resolve
+from serving.request import resolve
 
 PROMPT = "the camera pans slowly to the left"
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=200)

@@ -28,13 +28,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.peaks import request_of
 from serving.engine.contract import Clip
 from serving.engine.link import Door, Meeting
 from serving.engine.pipeline import Pipeline
 from serving.engine.weights import locate
-from serving.parameters import VideoParameters
 from serving.presets import RANDOM
-from serving.request import VideoRequest, resolve
+from serving.request import VideoRequest
 from serving.scheduling.plans import PLANS
 
 LOOPBACK = "127.0.0.1"
@@ -99,18 +99,19 @@ def second_card(device: str, model: str) -> Iterator[Meet]:
         environment["CUDA_VISIBLE_DEVICES"] = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0,1").split(",")[1]
     command = [sys.executable, "-m", "loadtest.two_cards", "--assist", "--device", device, "--model", model]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    asked, answers = process.stdin, process.stdout
+    assert asked is not None
+    assert answers is not None
 
     def meet(request: VideoRequest) -> Meeting:
-        print(request.model_dump_json(), file=process.stdin, flush=True)
-        port, key = process.stdout.readline().split()
+        print(request.model_dump_json(), file=asked, flush=True)
+        port, key = answers.readline().split()
         return Meeting(LOOPBACK, int(port), bytes.fromhex(key))
 
     try:
         yield meet
     finally:
-        process.stdin.close()
+        asked.close()
         process.wait(60)
 
 
@@ -144,14 +145,6 @@ def measure(pipeline: Pipeline, meet: Meet, shape: str, steps: int) -> Row:
     apart = np.abs(clips["two"].frames.astype(int) - clips["sequential"].frames).max()
     medians = {f"{name}_ms": statistics.median(times) for name, times in spent.items()}
     return Row(shape, **medians, shared_steps=clips["two"].shared_steps, levels_apart=int(apart))
-
-
-def request_of(pipeline: Pipeline, shape: str, steps: int) -> VideoRequest:
-    size, frames = shape.split("/")
-    width, height = (int(side) for side in (size.split("x") if "x" in size else [size.removesuffix("p")] * 2))
-    changes = {"width": width, "height": height, "num_frames": int(frames)}
-    changes |= {"num_inference_steps": steps, "guidance_scale": 9.0}
-    return resolve(VideoParameters(prompt="a slow pan"), pipeline.weights.profile, seed=0).model_copy(update=changes)
 
 
 def noise(width: int, height: int) -> Image.Image:

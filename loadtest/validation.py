@@ -199,15 +199,15 @@ def probe(case: Case, speed: float, picture: Path, folder: Path) -> Overheads:
         [Request(n * APART_S, "single", "", PREVIEW) for n in range(SINGLES)],
         [Request(0.0, "many", "", fields) for fields in (PREVIEW, PREVIEW, STANDARD) for _ in range(pool.most)],
     )
-    runs = []
+    runs: dict[str, Recorded] = {}
     with service([Pool(pool.card, pool.most, 0)], speed, I2V_LOG_DIR=str(logs), **_settings(KEPT_S)) as url:
         for requests in stages:
             name = requests[0].kind
-            runs.append(record(folder / "probe" / name, Target(url, picture), requests, {"scenario": name}))
+            runs[name] = record(folder / "probe" / name, Target(url, picture), requests, {"scenario": name})
     tflops = CARDS[pool.card].tflops
     many = stages[-1]
     expected_s = sum(seconds(shape_of(one.fields), I2VGEN_XL.faster(speed).cost, tflops) for one in many)
-    return probed(*runs, _clips(logs), expected_s)
+    return probed(**runs, clips=_clips(logs), expected_s=expected_s)
 
 
 def probed(

@@ -8,6 +8,7 @@ import torch
 from denoised import COUNT, ROUNDING, MakeRequest, distance, latents_of
 from PIL import Image
 
+from loadtest.accelerations import compare
 from serving.engine.pipeline import Pipeline
 
 
@@ -32,6 +33,19 @@ def test_it_changes_the_clip_by_little_and_in_the_same_way_each_time(
     found = latents_of(able, picture, faster)
     able.replay.use_float8(False)
     assert 1e-4 < distance(found, latents_of(able, picture, exact)) < most
+
+
+def test_they_are_measured_beside_the_exact_clip(
+    able: Pipeline, picture: Image.Image, make_request: MakeRequest
+) -> None:
+    exact = make_request(num_inference_steps=COUNT)
+    faster = exact.model_copy(update={"acceleration": ("unipc",)})
+    same, apart = (compare(able, able, picture, "unipc", exact, other, [0]) for other in (exact, faster))
+    assert (same.latent_error, same.psnr_db) == (0.0, float("inf"))
+    assert apart.latent_error == pytest.approx(
+        distance(*(latents_of(able, picture, one.model_copy(update={"seed": 0})) for one in (faster, exact))), rel=1e-3
+    )
+    assert 0 < apart.psnr_db < 100
 
 
 def test_several_together(able: Pipeline, picture: Image.Image, make_request: MakeRequest) -> None:
