@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from harness import PICTURE, Service, wait_for
 
+from loadtest.saturation import read_clips
 from serving.client import Client
 from serving.jobs.store import open_store
 
@@ -40,3 +41,39 @@ def test_to_zero_and_back_from_zero(sleepy: Service) -> None:
     # Serve would start one again for the requests that it remembers of its look-back period.
     time.sleep(3)
     assert sleepy.replicas("Generator-sleepy") == []
+
+
+@pytest.fixture
+def emulated(tmp_path: Path) -> Iterator[Service]:
+    pools = [{"name": "cards", "card": "rtx4090", "model": "emulated", "min_replicas": 0, "max_replicas": 3}]
+    settings = {"I2V_EMULATION_SPEED": "40", "I2V_TARGET_WAIT_S": "1", "I2V_SCALE_DOWN_AFTER_S": "6"}
+    service = Service(tmp_path, I2V_POOLS=json.dumps(pools), **settings)
+    service.start()
+    yield service
+    service.kill_everything()
+
+
+def test_what_little_work_there_is_stays_on_the_oldest_card_and_the_others_stop(emulated: Service) -> None:
+    def cards() -> set[int]:
+        return {process.pid for process in emulated.replicas("Generator-cards")}
+
+    with Client(emulated.url) as client:
+
+        def clip() -> str:
+            return str(client.submit(PICTURE, {"prompt": "pan left", "preset": "preview"})["id"])
+
+        def ended(job: str) -> bool:
+            return client.retrieve(job)["status"] == "completed"
+
+        many = [clip() for _ in range(40)]
+        wait_for(lambda: all(map(ended, many)), 120, emulated.console)
+        assert len(cards()) == 3
+        few = []
+        while len(cards()) > 1 and len(few) < 200:
+            few.append(clip())
+            wait_for(lambda: ended(few[-1]), 30, emulated.console)
+        left = cards()
+    clips = [clip for log in (emulated.folder / "logs").glob("app_*.log") for clip in read_clips(log)]
+    assert len({clip.card for clip in clips}) == 3
+    assert len(few) > 5
+    assert {clip.card for clip in clips if clip.job in few} == {min(clips, key=lambda clip: clip.began).card} == left
