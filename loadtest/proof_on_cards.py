@@ -16,7 +16,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -42,7 +42,7 @@ TARGET_WAIT_S = 60.0
 LOOK_EVERY_S = 0.5
 ASLEEP_WITHIN_S = 2400.0
 """Of the scenario: how long after the last request cards may stay up, and are counted."""
-PATIENCE_S = 600.0
+PATIENCE_S = 1800.0
 GENERATORS = "Generator-"
 
 
@@ -51,31 +51,36 @@ class Window:
     """The part of a scenario that is played, and on what."""
 
     cards: tuple[Cards, ...]
-    share: float
-    """Of its requests that are sent: what the pools are smaller than in the simulated proof."""
     times: float
-    from_hour: float
+    from_hour: float = 0.0
     minutes: float = 5.0
     """Of arrivals, by the clock."""
+    share: float = 1.0
+    """Of its requests that are sent: what the pools are smaller than in the simulated proof."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of kinds of which another share is sent."""
     load: float = 1.0
     """How many times as many requests as the table of scenarios says."""
 
     def requests(self, name: str, seed: int) -> list[Request]:
         whole = SCENARIOS[name].busier(self.load).draw(seed)
         part = hastened(whole, self.times, self.minutes * 60, self.from_hour * HOUR)
-        return list(thinned(part, self.share, random.Random(f"{name} {seed}")))
+        chance = random.Random(f"{name} {seed}")
+        return list(thinned(part, lambda kind: self.shares.get(kind, self.share), chance))
 
 
 WINDOWS: Mapping[str, Window] = {
-    "sale": Window((Cards("rtx4090", 0, 6),), share=6 / 9, times=6.0, from_hour=1.0),
-    "creators": Window((Cards("rtx4090", 0, 7),), share=1.0, times=6.0, from_hour=18.0, minutes=15.0),
-    "mix": Window((Cards("rtx4090", 0, 6), Cards("a100-80gb", 0, 2)), share=1 / 2, times=10.0, from_hour=0.0),
+    "night": Window((Cards("rtx4090", 0, 3),), times=20.0, minutes=9.0, shares={"batch standard": 1 / 8}),
+    "creators": Window((Cards("rtx4090", 0, 7),), times=6.0, from_hour=18.0, minutes=15.0),
+    "sale": Window((Cards("rtx4090", 0, 6),), times=6.0, from_hour=1.0, share=6 / 9),
+    "mix": Window((Cards("rtx4090", 0, 6), Cards("a100-80gb", 0, 2)), times=6.0, minutes=8.0, share=1 / 2),
+    "abuse": Window((Cards("a100-80gb", 0, 4),), times=100.0, minutes=1.2, shares={"abuser's extreme": 1 / 8}),
 }
 
 
-def thinned(requests: Iterable[Request], share: float, chance: random.Random) -> Iterator[Request]:
-    """Each with a probability of `share`: of Poisson arrivals, Poisson arrivals again."""
-    return (request for request in requests if chance.random() < share)
+def thinned(requests: Iterable[Request], share: Callable[[str], float], chance: random.Random) -> Iterator[Request]:
+    """Each with a probability of its kind's share: of Poisson arrivals, Poisson arrivals again."""
+    return (request for request in requests if chance.random() < share(request.kind))
 
 
 def compare(name: str, window: Window, seed: int, picture: Path, folder: Path, told: Told) -> Comparison:

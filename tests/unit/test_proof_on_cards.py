@@ -31,10 +31,10 @@ def row(number: int, at: float, began: float, card: str) -> Row:
 
 def test_a_share_of_the_requests_and_always_the_same_ones() -> None:
     asked = [Request(float(n), "k", "", PREVIEW) for n in range(2000)]
-    one, again = (list(thinned(asked, 0.25, random.Random("x"))) for _ in range(2))
+    one, again = (list(thinned(asked, lambda kind: 0.25, random.Random("x"))) for _ in range(2))
     assert one == again
     assert len(one) == pytest.approx(500, abs=80)
-    assert list(thinned(asked, 1.0, random.Random("x"))) == asked
+    assert list(thinned(asked, lambda kind: 1.0, random.Random("x"))) == asked
 
 
 @pytest.mark.parametrize("name", WINDOWS)
