@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import serve
@@ -16,6 +17,7 @@ from deployments.aftermath import Aftermath, aftermath
 from deployments.autoscaling import STAT
 from deployments.beating import Beat
 from deployments.couriering import Couriering
+from deployments.departures import leaving
 from deployments.partners import Partners
 from deployments.pools import deployment_of
 from deployments.wiring import Wiring
@@ -40,6 +42,16 @@ REAP_EVERY_S = 60.0
 SIZE_EVERY_S = 0.5
 
 
+@dataclass
+class _Errand:
+    """A job for a card."""
+
+    card: str = ""
+    """The replica that Serve has chosen."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the card has its job, or gets none."""
+
+
 @serve.deployment(name="Dispatcher", health_check_period_s=2, ray_actor_options={"num_cpus": 0})
 class Dispatcher:
     """Holds nothing that matters: all it knows is in the job store, and results do not pass through it."""
@@ -52,7 +64,7 @@ class Dispatcher:
         self._metrics = wiring.metrics()
         self._store.adopt({pool.settings.name: pool.profile.name for pool in wiring.pools})
         self._partners = Partners(self._store, wiring.pools)
-        self._at_work: dict[str, set[asyncio.Task[None]]] = {pool.settings.name: set() for pool in wiring.pools}
+        self._at_work: dict[str, dict[asyncio.Task[None], _Errand]] = {pool.settings.name: {} for pool in wiring.pools}
         self._beat = Beat(self._store, Worker(id=serve.get_replica_context().replica_tag, role="dispatcher"))
         self._loops = [
             asyncio.get_running_loop().create_task(self._serve_pool(pool, generators[pool.settings.name]))
@@ -84,7 +96,8 @@ class Dispatcher:
     async def _size(self) -> None:
         while True:
             try:
-                self._wanted = await asyncio.to_thread(self._sizer.wanted, time.monotonic())
+                names = {self._wiring.worker(pool, replica) for pool in self._wiring.pools for replica in leaving()}
+                self._wanted = await asyncio.to_thread(self._sizer.wanted, time.monotonic(), names)
             except I2VError as error:
                 logger.warning("pools keep their sizes: %s", error.message)
             await asyncio.sleep(SIZE_EVERY_S)
@@ -112,7 +125,8 @@ class Dispatcher:
         while True:
             try:
                 # Serve would ask the cards fifty times a second whether one is free; here it is known when one is.
-                if at_work and len(at_work) >= self._sizer.up[name]:
+                gone = leaving()
+                if at_work and sum(one.card not in gone for one in at_work.values()) >= self._sizer.up[name]:
                     await asyncio.wait(at_work, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
                     continue
                 # To wait for a card of a sleeping pool wakes it: only when it is wanted.
@@ -120,31 +134,32 @@ class Dispatcher:
                     await asyncio.sleep(POLL_S)
                     continue
                 # One card at a time is waited for; a further one only once this one has its job.
-                settled = asyncio.Event()
-                task = asyncio.create_task(self._serve_card(pool, cards, settled))
-                at_work.add(task)
-                task.add_done_callback(at_work.discard)
-                await settled.wait()
+                errand = _Errand()
+                task = asyncio.create_task(self._serve_card(pool, cards, errand))
+                at_work[task] = errand
+                task.add_done_callback(at_work.pop)
+                await errand.settled.wait()
             except I2VError as error:
                 logger.warning("pool %s: %s", pool.settings.name, error.message)
                 await asyncio.sleep(BACKOFF_S)
 
-    async def _serve_card(self, pool: ServedPool, cards: DeploymentHandle[Any], settled: asyncio.Event) -> None:
+    async def _serve_card(self, pool: ServedPool, cards: DeploymentHandle[Any], errand: _Errand) -> None:
         job: Job | None = None
         try:
             async with cards.options(method_name="generate").choose_replica() as card:
+                errand.card = card.replica_id
                 job = await asyncio.to_thread(
                     self._store.claim,
                     pool.settings.name,
                     pool.profile.name,
-                    worker=self._wiring.worker(pool),
+                    worker=self._wiring.worker(pool, card.replica_id),
                     lease_s=self._settings.lease_s,
                 )
                 if job is not None:
                     with about(job.id):
                         async with self._partners.beside(pool, cards, card, job) as meeting:
                             response = await self._dispatch(pool, cards, card, job, meeting)
-                            settled.set()
+                            errand.settled.set()
                             await self._follow(job, response)
         except (RayError, I2VError) as error:
             logger.warning("pool %s: %s", pool.settings.name, error, extra={"job": job and job.id})
@@ -154,7 +169,7 @@ class Dispatcher:
             logger.exception("pool %s", pool.settings.name, extra={"job": job and job.id})
             await asyncio.sleep(BACKOFF_S)
         finally:
-            settled.set()
+            errand.settled.set()
 
     async def _dispatch(
         self, pool: ServedPool, cards: DeploymentHandle[Any], card: Any, job: Job, meeting: Meeting | None

@@ -50,7 +50,6 @@ class Generator:
     def __init__(self, wiring: Wiring, pool: ServedPool, encoder: DeploymentHandle[Any]) -> None:
         wiring.open_log()
         self._settings = wiring.settings
-        self._claims_as = wiring.worker(pool)
         self._meter = CardMeter(wiring.metrics(), pool.settings.name)
         model = load(pool, wiring.settings, self._meter.compiled)
         model.warm_up()
@@ -70,7 +69,7 @@ class Generator:
         self._put_off: Job | None = None
         """The job at work while a shorter one is done."""
         self._worker = Worker(
-            id=serve.get_replica_context().replica_tag,
+            id=wiring.worker(pool, serve.get_replica_context().replica_tag),
             role="generator",
             pool=pool.settings.name,
             model=pool.profile.name,
@@ -167,8 +166,7 @@ class Generator:
             if self._way_out.lock.locked():
                 return None  # its frames would have to wait, and the card with them
             pool, lease_s = self._worker.pool or "", self._settings.lease_s
-            worker = self._claims_as
-            return self._store.claim(pool, job.model, worker, lease_s, within_s=within_s, preempts=job.id)
+            return self._store.claim(pool, job.model, self._worker.id, lease_s, within_s=within_s, preempts=job.id)
 
         giving_way = GivingWay(self._store, job, self._settings.preempt_s, claim, partial(self._do_first, job))
         looking = asyncio.create_task(giving_way.keep_looking())

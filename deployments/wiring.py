@@ -28,8 +28,9 @@ class Wiring:
     start: str = field(default_factory=lambda: secrets.token_hex(4))
     """Names this start in the jobs its workers hold."""
 
-    def worker(self, pool: ServedPool) -> str:
-        return f"{self.start}/{pool.settings.name}"
+    def worker(self, pool: ServedPool, replica: str) -> str:
+        """The name of a card's replica in the job store."""
+        return f"{self.start}/{pool.settings.name}/{replica}"
 
     def open_log(self) -> None:
         log_to(self.log_file, self.settings.log_level)

@@ -6,7 +6,7 @@ Knows nothing of Ray.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from serving.jobs.backlog import Backlog
 from serving.jobs.store import JobStore
@@ -43,14 +43,19 @@ class Sizer:
         self.up: Mapping[str, int] = Counter()
         """Cards that were up at the last look, by pool; 0 of any other name."""
 
-    def wanted(self, now: float) -> dict[str, int]:
-        """Replicas by pool name; `now` is any clock's seconds that never goes back.
+    def wanted(self, now: float, leaving: Collection[str] = ()) -> dict[str, int]:
+        """Replicas by pool name.
+
+        Args:
+            now: any clock's seconds that never goes back.
+            leaving: workers that are being stopped, and take no further job; none of the cards that are up.
 
         Raises:
             StorageUnavailable: the store is out of reach.
         """
-        self.up = Counter(worker.pool or "" for worker in self._store.workers(role="generator"))
-        return self._held.sizes(now, wanted(self._pools, self._store.backlog(), self.up, self._aim))
+        workers = self._store.workers(role="generator")
+        self.up = Counter(worker.pool or "" for worker in workers if worker.id not in leaving)
+        return self._held.sizes(now, wanted(self._pools, self._store.backlog(leaving), self.up, self._aim))
 
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:

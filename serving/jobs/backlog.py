@@ -5,7 +5,7 @@ Takes no lock. Knows nothing of HTTP, Ray or video.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -77,12 +77,13 @@ class Backlog:
 _Key = tuple[str, str, frozenset[str]]
 
 
-def backlog(connection: Connection, clock: StoreClock) -> Backlog:
+def backlog(connection: Connection, clock: StoreClock, leaving: Collection[str] = ()) -> Backlog:
+    """`leaving` are workers whose cards are not counted among those at work."""
     found: dict[_Key, WaitingGroup] = {}
     for group in [*_waiting(connection), *_abandoned(connection, clock)]:
         key = group.model, group.priority, group.fit
         found[key] = _joined(found[key], group) if key in found else group
-    return Backlog(tuple(found.values()), left_s(connection, clock))
+    return Backlog(tuple(found.values()), left_s(connection, clock, leaving))
 
 
 def _waiting(connection: Connection) -> Iterator[WaitingGroup]:
@@ -112,22 +113,23 @@ def _joined(one: WaitingGroup, other: WaitingGroup) -> WaitingGroup:
     return WaitingGroup(one.model, one.priority, one.fit, one.jobs + other.jobs, estimate_s, seconds)
 
 
-def left_s(connection: Connection, clock: StoreClock) -> dict[str, tuple[float, ...]]:
+def left_s(connection: Connection, clock: StoreClock, leaving: Collection[str] = ()) -> dict[str, tuple[float, ...]]:
     """By pool, of each of its cards at work: the GPU seconds that are left."""
-    return {pool: tuple(one.left_s for one in cards) for pool, cards in in_hand(connection, clock).items()}
+    return {pool: tuple(one.left_s for one in cards) for pool, cards in in_hand(connection, clock, leaving).items()}
 
 
 def cards_at_work(connection: Connection, clock: StoreClock, pool: str) -> int:
     return sum(one.left_s > 0 for one in in_hand(connection, clock).get(pool, ()))
 
 
-def in_hand(connection: Connection, clock: StoreClock) -> dict[str, tuple[AtWork, ...]]:
-    """The cards at work by pool; a job that two cards share is two."""
+def in_hand(connection: Connection, clock: StoreClock, leaving: Collection[str] = ()) -> dict[str, tuple[AtWork, ...]]:
+    """The cards at work by pool, but for those of the workers `leaving`; a job that two cards share is two."""
     columns = (jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
+    stays = jobs.c.worker.not_in(leaving)
     led = select(jobs.c.id, jobs.c.preempts, jobs.c.deadline, jobs.c.preempted_s, jobs.c.pool, *columns)
     cards: dict[str, tuple[str, AtWork]] = {}
-    for job_id, preempts, deadline, preempted_s, pool, *rest in connection.execute(led.where(at_work)):
+    for job_id, preempts, deadline, preempted_s, pool, *rest in connection.execute(led.where(at_work, stays)):
         leader = preempts or job_id
         takes_s, job_left_s = _seconds(pool, *rest)
         _, card = cards.get(leader, (pool, AtWork(0.0)))
@@ -137,7 +139,9 @@ def in_hand(connection: Connection, clock: StoreClock) -> dict[str, tuple[AtWork
         else:
             card = replace(card, another_s=job_left_s)
         cards[leader] = (pool, card)
-    helped = select(workers.c.pool, *columns).where(workers.c.assists == jobs.c.id, at_work, roll.seen(clock))
+    helped = select(workers.c.pool, *columns).where(
+        workers.c.assists == jobs.c.id, at_work, roll.seen(clock), workers.c.id.not_in(leaving)
+    )
     helping = [(pool, AtWork(_seconds(pool, *rest)[1])) for pool, *rest in connection.execute(helped)]
     found: dict[str, tuple[AtWork, ...]] = {}
     for pool, card in (*cards.values(), *helping):

@@ -119,9 +119,9 @@ class Looks:
         """Where these jobs stand, by id; those that there are. One look, however many they are."""
         return self._database.read(lambda c: standing.standings(c, ids))
 
-    def backlog(self) -> Backlog:
+    def backlog(self, leaving: Collection[str] = ()) -> Backlog:
         """The waiting work by the pools that can hold it, and what each pool has in hand."""
-        return self._database.read(lambda c: backlog.backlog(c, self._clock))
+        return self._database.read(lambda c: backlog.backlog(c, self._clock, leaving))
 
     def cards_at_work(self, pool: str) -> int:
         """How many cards of the pool have a job, of their own or another card's; one whose clip is encoded has none."""

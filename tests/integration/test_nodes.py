@@ -46,7 +46,7 @@ def test_one_node_dies_and_one_leaves_in_mid_job(nodes: RayNodes, jobs: JobStore
 
     def denoised_by(pool: str) -> Job | None:
         held = [job for job in map(jobs.get, ids) if job.status is JobStatus.IN_PROGRESS]
-        found = [job for job in held if (job.worker or "").endswith(f"/{pool}")]
+        found = [job for job in held if f"/{pool}/" in (job.worker or "")]
         return found[0] if found and 0 < found[0].step < found[0].request.num_inference_steps else None
 
     with Client(url) as client:

@@ -46,17 +46,19 @@ def test_to_zero_and_back_from_zero(sleepy: Service) -> None:
 @pytest.fixture
 def emulated(tmp_path: Path) -> Iterator[Service]:
     pools = [{"name": "cards", "card": "rtx4090", "model": "emulated", "min_replicas": 0, "max_replicas": 3}]
-    settings = {"I2V_EMULATION_SPEED": "40", "I2V_TARGET_WAIT_S": "1", "I2V_SCALE_DOWN_AFTER_S": "6"}
+    settings = {"I2V_EMULATION_SPEED": "12", "I2V_TARGET_WAIT_S": "1", "I2V_SCALE_DOWN_AFTER_S": "5"}
     service = Service(tmp_path, I2V_POOLS=json.dumps(pools), **settings)
     service.start()
     yield service
     service.kill_everything()
 
 
-def test_what_little_work_there_is_stays_on_the_oldest_card_and_the_others_stop(emulated: Service) -> None:
-    def cards() -> set[int]:
-        return {process.pid for process in emulated.replicas("Generator-cards")}
+def cards(service: Service) -> set[int]:
+    """The processes of the replicas that are up."""
+    return {process.pid for process in service.replicas("Generator-cards")}
 
+
+def test_what_little_work_there_is_stays_on_the_oldest_card_and_the_others_stop(emulated: Service) -> None:
     with Client(emulated.url) as client:
 
         def clip() -> str:
@@ -65,15 +67,37 @@ def test_what_little_work_there_is_stays_on_the_oldest_card_and_the_others_stop(
         def ended(job: str) -> bool:
             return client.retrieve(job)["status"] == "completed"
 
-        many = [clip() for _ in range(40)]
+        many = [clip() for _ in range(15)]
         wait_for(lambda: all(map(ended, many)), 120, emulated.console)
-        assert len(cards()) == 3
+        assert len(cards(emulated)) == 3
         few = []
-        while len(cards()) > 1 and len(few) < 200:
+        while len(cards(emulated)) > 1 and len(few) < 200:
             few.append(clip())
             wait_for(lambda: ended(few[-1]), 30, emulated.console)
-        left = cards()
+        left = cards(emulated)
     clips = [clip for log in (emulated.folder / "logs").glob("app_*.log") for clip in read_clips(log)]
     assert len({clip.card for clip in clips}) == 3
-    assert len(few) > 5
+    assert len(few) > 3
     assert {clip.card for clip in clips if clip.job in few} == {min(clips, key=lambda clip: clip.began).card} == left
+
+
+def test_no_idle_card_is_kept_beside_one_that_ends_its_job_and_stops(emulated: Service) -> None:
+    with Client(emulated.url) as client:
+
+        def job(number: int) -> str:
+            """Half a minute on a card; each has one of its own."""
+            found = client.submit(PICTURE, {"prompt": "pan left", "preset": "high"})["id"]
+            wait_for(lambda: len(cards(emulated)) == number, 60, emulated.console)
+            wait_for(lambda: client.retrieve(found)["status"] == "in_progress", 60, emulated.console)
+            return str(found)
+
+        on_oldest, on_newest = job(1), job(2)
+        both = cards(emulated)
+        client.cancel(on_oldest)
+        (left,) = wait_for(lambda: len(up := cards(emulated)) == 1 and up, 60, emulated.console)
+        assert left in both
+        assert client.retrieve(on_newest)["status"] == "in_progress"
+        wait_for(lambda: client.retrieve(on_newest)["status"] == "completed", 60, emulated.console)
+        wait_for(lambda: not cards(emulated), 30, emulated.console)
+    clips = [clip for log in (emulated.folder / "logs").glob("app_*.log") for clip in read_clips(log)]
+    assert {clip.job: clip.card for clip in clips} == {on_newest: left}

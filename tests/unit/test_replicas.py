@@ -82,7 +82,7 @@ class Cards:
     """A pool's handle: each dispatch does the next of `acts`, and then nothing ever comes back."""
 
     def __init__(self, *acts: Callable[[], Awaitable[None]]) -> None:
-        self._acts = list(acts)
+        self._acts, self._names = list(acts), ["card", "another"]
         self.dispatched = asyncio.Queue[Job]()
         self.looked_for = 0
 
@@ -90,11 +90,11 @@ class Cards:
         return self
 
     @asynccontextmanager
-    async def choose_replica(self) -> AsyncIterator[str]:
+    async def choose_replica(self) -> AsyncIterator[SimpleNamespace]:
         self.looked_for += 1
-        yield "card"
+        yield SimpleNamespace(replica_id=self._names[min(self.looked_for, 2) - 1])
 
-    def dispatch(self, card: str, job: Job, meeting: object) -> Awaitable[None]:
+    def dispatch(self, card: object, job: Job, meeting: object) -> Awaitable[None]:
         assert meeting is None
         self.dispatched.put_nowait(job)
         return self._acts.pop(0)() if self._acts else asyncio.sleep(3600)
@@ -157,6 +157,23 @@ def test_no_card_is_looked_for_while_all_are_at_work(wiring: Wiring, store: JobS
         assert (await cards.dispatched.get()).id == waiting[1].id
 
     dispatch(wiring, at_work, until=one_after_another)
+
+
+def test_a_card_that_serve_is_stopping_is_none_that_is_at_work(
+    wiring: Wiring, store: JobStore, job: Job, new_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = store.insert(new_job(model=EMULATED, picture_key=job.picture_key))
+    stopping, other = (wiring.worker(wiring.pools[0], name) for name in ("card", "another"))
+    store.beat(Worker(id=stopping, role="generator", pool="default"))
+
+    async def both_at_once(cards: Cards) -> None:
+        assert (await cards.dispatched.get()).id == job.id
+        monkeypatch.setattr(dispatcher, "leaving", lambda: frozenset({"card"}))
+        store.beat(Worker(id=other, role="generator", pool="default"))
+        assert (await cards.dispatched.get()).id == waiting.id
+
+    dispatch(wiring, until=both_at_once)
+    assert [store.get(one.id).worker for one in (job, waiting)] == [stopping, other]
 
 
 def cause(error: Exception) -> RayTaskError:

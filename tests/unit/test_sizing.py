@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from serving.jobs.job import NewJob
 from serving.jobs.store import JobStore
+from serving.jobs.worker import Worker
 from serving.pools import ServedPool
 from serving.presets import PUBLISHED, profile_for
 from serving.scheduling.capacity import Target
@@ -38,6 +39,18 @@ def test_a_card_at_work_counts(sqlite_store: JobStore, new_job: Callable[..., Ne
     sqlite_store.insert(new_job(estimates={"small": 30.0}))
     assert sqlite_store.claim("small", "i2vgen-xl", "w", 30.0) is not None
     assert sizer(sqlite_store).wanted(0) == {"small": 1, "large": 0}
+
+
+def test_a_card_that_is_being_stopped_does_not_count(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
+    """To count it at work would keep an idle one beside it."""
+    sqlite_store.insert(new_job(estimates={"small": 30.0}))
+    assert sqlite_store.claim("small", "i2vgen-xl", "w", 30.0) is not None
+    for name in ("w", "idle"):
+        sqlite_store.beat(Worker(id=name, role="generator", pool="small"))
+    sizes = sizer(sqlite_store)
+    assert (sizes.wanted(0), sizes.up["small"]) == ({"small": 1, "large": 0}, 2)
+    sizes.wanted(1, {"w"})
+    assert (sizes.wanted(2, {"w"}), sizes.up["small"]) == ({"small": 0, "large": 0}, 1)
 
 
 def test_a_card_is_kept_for_a_while(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
