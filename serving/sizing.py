@@ -54,8 +54,9 @@ class Sizer:
             StorageUnavailable: the store is out of reach.
         """
         workers = self._store.workers(role="generator")
-        self.up = Counter(worker.pool or "" for worker in workers if worker.id not in leaving)
-        return self._held.sizes(now, wanted(self._pools, self._store.backlog(leaving), self.up, self._aim))
+        gone = [worker.id for worker in workers if worker.id in leaving]
+        self.up = Counter(worker.pool or "" for worker in workers if worker.id not in gone)
+        return self._held.sizes(now, wanted(self._pools, self._store.backlog(gone), self.up, self._aim))
 
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:
