@@ -1,7 +1,8 @@
 """Jobs go to the free card that Serve would stop last, so that a pool shrinks by cards that are idle.
 
-Where a pool is to have fewer replicas, Serve stops those of the node that has the fewest, the newest first, whatever
-they do: one at work ends its job, and takes no other.
+Where a pool is to have fewer replicas, Serve empties the node that has the fewest; of several such, that of the oldest
+replica; and on a node it stops the newest first. Whether they work does not matter to it: a replica ends its job, and
+takes no other from the dispatcher. Nodes count here with this pool's replicas alone, as a router knows no others.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ray.serve.request_router import FIFOMixin, RequestRouter, RunningReplica
+from ray.serve.request_router import FIFOMixin, PendingRequest, RequestRouter, RunningReplica
 
 from deployments import departures
 
 
 class OldestFirst(FIFOMixin, RequestRouter):  # type: ignore[misc]
-    """Asks those that are known to be free, one by one; then all, as what is known may be old."""
+    """Asks those that may be free, one by one; then all, as what is known of them may be old."""
 
     def initialize_state(self, **_: Any) -> None:
         self._up: dict[str, None] = {}
@@ -29,13 +30,17 @@ class OldestFirst(FIFOMixin, RequestRouter):  # type: ignore[misc]
         self._up = {**{one: None for one in self._up if one in up}, **up}
 
     async def choose_replicas(
-        self, candidate_replicas: Sequence[RunningReplica], pending_request: Any = None
+        self, candidate_replicas: Sequence[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
-        order = {replica: number for number, replica in enumerate(self._up)}
-        on_node = Counter(one.node_id for one in candidate_replicas)
+        if pending_request is not None:
+            pending_request.routing_context.should_backoff = True  # else Serve asks again without a pause
+        free = self.select_available_replicas(self._stopped_last_first(candidate_replicas))
+        return [*([one] for one in free), list(candidate_replicas)]
 
-        def stopped_last(one: RunningReplica) -> tuple[int, int]:
-            return -on_node[one.node_id], order.get(one.replica_id.unique_id, len(order))
-
-        ordered = sorted(candidate_replicas, key=stopped_last)
-        return [*([one] for one in self.select_available_replicas(ordered)), ordered]
+    def _stopped_last_first(self, replicas: Sequence[RunningReplica]) -> list[RunningReplica]:
+        known = {replica: number for number, replica in enumerate(self._up)}
+        order = {one.replica_id: known.get(one.replica_id.unique_id, len(known)) for one in replicas}
+        by_age = sorted(replicas, key=lambda one: order[one.replica_id])
+        on_node = Counter(one.node_id for one in by_age)
+        oldest_on = {one.node_id: order[one.replica_id] for one in reversed(by_age)}
+        return sorted(by_age, key=lambda one: (-on_node[one.node_id], -oldest_on[one.node_id]))
