@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-MOST = 1000
+MOST = 200
+"""That are kept in mind: a replica has at most a quarter of an hour to end its job."""
 _departed: tuple[str, ...] = ()
 
 

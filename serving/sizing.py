@@ -48,15 +48,15 @@ class Sizer:
 
         Args:
             now: any clock's seconds that never goes back.
-            leaving: workers that are being stopped, and take no further job; none of the cards that are up.
+            leaving: workers that are being stopped, or are gone and have a job on its way out; none of the cards that
+                are up or at work, or an idle one would be kept beside them.
 
         Raises:
             StorageUnavailable: the store is out of reach.
         """
         workers = self._store.workers(role="generator")
-        gone = [worker.id for worker in workers if worker.id in leaving]
-        self.up = Counter(worker.pool or "" for worker in workers if worker.id not in gone)
-        return self._held.sizes(now, wanted(self._pools, self._store.backlog(gone), self.up, self._aim))
+        self.up = Counter(worker.pool or "" for worker in workers if worker.id not in leaving)
+        return self._held.sizes(now, wanted(self._pools, self._store.backlog(leaving), self.up, self._aim))
 
 
 def _state(pool: ServedPool, up: int, backlog: Backlog) -> PoolState:

@@ -126,10 +126,11 @@ def in_hand(connection: Connection, clock: StoreClock, leaving: Collection[str] 
     """The cards at work by pool, but for those of the workers `leaving`; a job that two cards share is two."""
     columns = (jobs.c.estimates, jobs.c.estimate_s, jobs.c.progress, jobs.c.stage)
     at_work = and_(jobs.c.status == JobStatus.IN_PROGRESS, not_(lapsed(clock)), jobs.c.pool.is_not(None))
-    stays = jobs.c.worker.not_in(leaving)
-    led = select(jobs.c.id, jobs.c.preempts, jobs.c.deadline, jobs.c.preempted_s, jobs.c.pool, *columns)
+    led = select(jobs.c.worker, jobs.c.id, jobs.c.preempts, jobs.c.deadline, jobs.c.preempted_s, jobs.c.pool, *columns)
     cards: dict[str, tuple[str, AtWork]] = {}
-    for job_id, preempts, deadline, preempted_s, pool, *rest in connection.execute(led.where(at_work, stays)):
+    for worker, job_id, preempts, deadline, preempted_s, pool, *rest in connection.execute(led.where(at_work)):
+        if worker in leaving:
+            continue
         leader = preempts or job_id
         takes_s, job_left_s = _seconds(pool, *rest)
         _, card = cards.get(leader, (pool, AtWork(0.0)))
@@ -139,10 +140,13 @@ def in_hand(connection: Connection, clock: StoreClock, leaving: Collection[str] 
         else:
             card = replace(card, another_s=job_left_s)
         cards[leader] = (pool, card)
-    helped = select(workers.c.pool, *columns).where(
-        workers.c.assists == jobs.c.id, at_work, roll.seen(clock), workers.c.id.not_in(leaving)
-    )
-    helping = [(pool, AtWork(_seconds(pool, *rest)[1])) for pool, *rest in connection.execute(helped)]
+    helps = and_(workers.c.assists == jobs.c.id, roll.seen(clock))
+    helped = select(workers.c.id, workers.c.pool, *columns).where(helps, at_work)
+    helping = [
+        (pool, AtWork(_seconds(pool, *rest)[1]))
+        for worker, pool, *rest in connection.execute(helped)
+        if worker not in leaving
+    ]
     found: dict[str, tuple[AtWork, ...]] = {}
     for pool, card in (*cards.values(), *helping):
         found[pool] = (*found.get(pool, ()), card)

@@ -169,6 +169,7 @@ def test_a_card_that_serve_is_stopping_is_none_that_is_at_work(
     async def both_at_once(cards: Cards) -> None:
         assert (await cards.dispatched.get()).id == job.id
         monkeypatch.setattr(dispatcher, "leaving", lambda: frozenset({"card"}))
+        store.leave(stopping)
         store.beat(Worker(id=other, role="generator", pool="default"))
         assert (await cards.dispatched.get()).id == waiting.id
 

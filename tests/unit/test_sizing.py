@@ -51,6 +51,9 @@ def test_a_card_that_is_being_stopped_does_not_count(sqlite_store: JobStore, new
     assert (sizes.wanted(0), sizes.up["small"]) == ({"small": 1, "large": 0}, 2)
     sizes.wanted(1, {"w"})
     assert (sizes.wanted(2, {"w"}), sizes.up["small"]) == ({"small": 0, "large": 0}, 1)
+    # Off the roll while its clip is encoded, it starts no other.
+    sqlite_store.leave("w")
+    assert (sizes.wanted(3, {"w"}), sizes.wanted(4, {"w"})) == ({"small": 0, "large": 0},) * 2
 
 
 def test_a_card_is_kept_for_a_while(sqlite_store: JobStore, new_job: Callable[..., NewJob]) -> None:
