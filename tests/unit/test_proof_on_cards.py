@@ -42,7 +42,7 @@ def test_every_window_has_requests_of_all_its_time_and_fits_on_one_machine(name:
     window = WINDOWS[name]
     requests = window.requests(name, seed=0)
     assert sum(one.most for one in window.cards) <= 8
-    assert 100 <= len(requests) <= 72 * window.minutes
+    assert 100 <= len(requests) <= 700
     assert 0.9 * window.minutes * 60 <= requests[-1].at <= window.minutes * 60
 
 
