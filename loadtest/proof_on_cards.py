@@ -74,7 +74,7 @@ WINDOWS: Mapping[str, Window] = {
     "creators": Window((Cards("rtx4090", 0, 7),), times=6.0, from_hour=18.0, minutes=15.0),
     "sale": Window((Cards("rtx4090", 0, 6),), times=6.0, from_hour=1.0, share=6 / 9),
     "mix": Window((Cards("rtx4090", 0, 6), Cards("a100-80gb", 0, 2)), times=6.0, minutes=8.0, share=1 / 2),
-    "abuse": Window((Cards("a100-80gb", 0, 4),), times=100.0, minutes=1.2, shares={"abuser's extreme": 1 / 8}),
+    "abuse": Window((Cards("a100-80gb", 0, 4),), times=100.0, minutes=1.2, shares={"abuser's extreme": 1 / 16}),
 }
 
 
