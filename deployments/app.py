@@ -14,9 +14,9 @@ from deployments.dispatcher import Dispatcher
 from deployments.encoder import Encoder
 from deployments.generator import Generator
 from deployments.ingress import Ingress
-from deployments.oldest_first import OldestFirst
 from deployments.pools import decide, dispatcher_options, replica_options
 from deployments.preprocessor import Preprocessor
+from deployments.stopped_last import StoppedLast
 from deployments.wiring import Wiring
 from serving.logs import new_log_file
 from serving.settings import load_settings
@@ -41,7 +41,7 @@ def assemble(wiring: Wiring) -> Application:
     settings = wiring.settings
     encoder = Encoder.options(num_replicas=settings.encoders).bind(wiring)
     # A freed card is noticed within this back-off; Serve's own half second would leave cards idle between jobs.
-    router = RequestRouterConfig(request_router_class=OldestFirst, initial_backoff_s=0.01, max_backoff_s=0.02)
+    router = RequestRouterConfig(request_router_class=StoppedLast, initial_backoff_s=0.01, max_backoff_s=0.02)
     generators = {
         pool.settings.name: Generator.options(request_router_config=router, **replica_options(pool, wiring.gpus)).bind(
             wiring, pool, encoder

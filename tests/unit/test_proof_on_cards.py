@@ -35,6 +35,8 @@ def test_a_share_of_the_requests_and_always_the_same_ones() -> None:
     assert one == again
     assert len(one) == pytest.approx(500, abs=80)
     assert list(thinned(asked, lambda kind: 1.0, random.Random("x"))) == asked
+    both = [*asked, Request(2000.0, "rare", "", PREVIEW)]
+    assert list(thinned(both, {"k": 0.0, "rare": 1.0}.__getitem__, random.Random("x"))) == both[-1:]
 
 
 @pytest.mark.parametrize("name", WINDOWS)

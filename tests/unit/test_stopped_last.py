@@ -13,14 +13,14 @@ from ray.serve.request_router import ReplicaID, RequestRouter
 
 from deployments import departures
 from deployments.departures import leaving
-from deployments.oldest_first import OldestFirst
+from deployments.stopped_last import StoppedLast
 
 
 def replica(name: str, node: str = "one") -> Any:
     return SimpleNamespace(replica_id=ReplicaID(name, DeploymentID("Generator")), node_id=node)
 
 
-class Router(OldestFirst):
+class Router(StoppedLast):
     """Without a cluster, for whose gauges there is nobody."""
 
     def __init__(self) -> None:

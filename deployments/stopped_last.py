@@ -16,8 +16,8 @@ from ray.serve.request_router import FIFOMixin, PendingRequest, RequestRouter, R
 from deployments import departures
 
 
-class OldestFirst(FIFOMixin, RequestRouter):  # type: ignore[misc]
-    """Asks those that may be free, one by one; then all, as what is known of them may be old."""
+class StoppedLast(FIFOMixin, RequestRouter):  # type: ignore[misc]
+    """Asks those that may be free, the one stopped last first; then all, as what is known of them may be old."""
 
     def initialize_state(self, **_: Any) -> None:
         self._up: dict[str, None] = {}
