@@ -210,8 +210,14 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3_environment(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables by which S3Storage finds the server."""
+def s3_environment(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables by which S3Storage finds the server, and a folder of the test's own for its uploads.
+
+    A test that sweeps with a late clock would remove the uploads that another process is making.
+    """
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)

@@ -47,13 +47,11 @@ def test_every_page_of_a_listing(storage: S3Storage, monkeypatch: pytest.MonkeyP
     assert sorted(entry.key for entry in storage.entries("a")) == [f"a/{number}" for number in range(5)]
 
 
-def test_what_killed_uploads_left_on_the_disk_is_swept(
-    storage: S3Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_what_killed_uploads_left_on_the_disk_is_swept(storage: S3Storage) -> None:
+    scratch = Path(tempfile.gettempdir())
     storage.publish("clip.mp4", Path.touch)
-    assert list(tmp_path.iterdir()) == []
-    left = tmp_path / f"{SCRATCH}x"
+    assert list(scratch.iterdir()) == []
+    left = scratch / f"{SCRATCH}x"
     left.mkdir()
     (left / "clip.mp4").touch()
     assert list(storage.sweep(time.time() - 3600)) == [False]
