@@ -102,18 +102,20 @@ def build() -> Subject:
     return Subject(unet, stock, Replay(UNet(copy.deepcopy(stock))))
 
 
-def inputs(cells: tuple[int, int, int], seed: int, dtype: torch.dtype) -> tuple[Conditioning, torch.Tensor]:
+def inputs(
+    cells: tuple[int, int, int], seed: int, dtype: torch.dtype, device: torch.device = CUDA
+) -> tuple[Conditioning, torch.Tensor]:
     """A guided request's conditioning and latents, the same numbers in every dtype."""
-    generator = torch.Generator(CUDA).manual_seed(seed)
+    generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
 
     def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, device=CUDA).half().to(dtype)
+        return torch.randn(shape, generator=generator, device=device).half().to(dtype)
 
     conditioning = Conditioning(
         text=noise(2, 77, 1024),
         image=noise(2, 1, 1024),
         image_latents=noise(1, 4, *cells).repeat(2, 1, 1, 1, 1),
-        fps=torch.full((2,), 8, device=CUDA),
+        fps=torch.full((2,), 8, device=device),
         noise=noise(1, 4, *cells),
     )
     return conditioning, noise(1, 4, *cells)
