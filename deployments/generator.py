@@ -139,7 +139,7 @@ class Generator:
                     prepared = await asyncio.to_thread(self._renderer.prepare, job, lease)
                     if prepared is None:
                         return
-                    async with self._card, self._giving_way(job, meeting) as giving_way:
+                    async with self._card, self._giving_way(job, lease, meeting) as giving_way:
                         rendered = await self._on_card(
                             partial(self._renderer.render, prepared, lease, nearly_free, meeting, giving_way)
                         )
@@ -156,7 +156,7 @@ class Generator:
                 await self._way_out.bring(job, rendered)
 
     @asynccontextmanager
-    async def _giving_way(self, job: Job, meeting: Meeting | None) -> AsyncIterator[GivingWay | None]:
+    async def _giving_way(self, job: Job, lease: JobLease, meeting: Meeting | None) -> AsyncIterator[GivingWay | None]:
         """To shorter jobs, while the card works on `job`; None where it gives way to none."""
         if not gives_way(job, self._settings.preempt_s) or meeting is not None:
             yield None
@@ -168,16 +168,16 @@ class Generator:
             pool, lease_s = self._worker.pool or "", self._settings.lease_s
             return self._store.claim(pool, job.model, self._worker.id, lease_s, within_s=within_s, preempts=job.id)
 
-        giving_way = GivingWay(self._store, job, self._settings.preempt_s, claim, partial(self._do_first, job))
+        giving_way = GivingWay(self._store, job, self._settings.preempt_s, claim, partial(self._do_first, job, lease))
         looking = asyncio.create_task(giving_way.keep_looking())
         try:
             yield giving_way
         finally:
             looking.cancel()
 
-    def _do_first(self, longer: Job, job: Job) -> bool:
+    def _do_first(self, longer: Job, put_off: JobLease, job: Job) -> bool:
         """Do `job` between two steps of a longer one, in the card's thread; False where there was no room for it."""
-        with about(job.id), ExitStack() as held:
+        with about(job.id), put_off.paused(), ExitStack() as held:
             self._put_off = longer
             try:
                 self._meter.claimed(job)

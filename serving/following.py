@@ -50,7 +50,7 @@ def _show(progress: Progress, task: TaskID, video: Video) -> None:
     text = str(video["stage"] or video["status"]).replace("_", " ")
     if video["queue_position"]:
         text += f", place {video['queue_position']}"
-    if video["stage"] == "denoising":
+    if video["stage"] in ("denoising", "paused"):
         text += f" {video['step']}/{video['steps']}"
     if video["eta_s"] is not None:
         text += f", {video['eta_s']:.0f} s left"

@@ -139,7 +139,7 @@ def _share_left(job: Job) -> dict[str, float]:
     """Of each of the card's stages, what of a job in progress is still to be done."""
     if job.stage == "encoding":
         return dict.fromkeys(STAGES, 0.0)
-    if job.stage not in ("denoising", "decoding"):
+    if job.stage not in ("denoising", "paused", "decoding"):
         return dict.fromkeys(STAGES, 1.0)
     # A part that is not the last is decoded, and the next one conditioned, while the job is denoising.
     parts, left = job.request.montage.parts, job.steps - job.step

@@ -16,7 +16,7 @@ from serving.cautions import Caution
 from serving.parameters import Priority
 from serving.request import VideoRequest
 
-Stage = Literal["starting", "conditioning", "denoising", "decoding", "encoding"]
+Stage = Literal["starting", "conditioning", "denoising", "paused", "decoding", "encoding"]
 
 CANCELLED = "cancelled"
 _ID = re.compile(r"video_[0-9a-f]{32}")

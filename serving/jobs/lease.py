@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, TypedDict
 
@@ -41,7 +43,7 @@ STAGES: dict[Stage, tuple[int, int]] = {
 
 def overall_progress(stage: Stage, step: int, steps: int) -> int:
     """Percent of the whole job, after `step` of the stage's `steps`; 0 steps: the stage has just begun."""
-    start, end = STAGES[stage]
+    start, end = STAGES["denoising" if stage == "paused" else stage]
     part = min(max(step / steps, 0.0), 1.0) if steps > 0 else 0.0
     return start + int((end - start) * part)
 
@@ -141,6 +143,18 @@ class JobLease:
             if self._told != (stage, step, steps):
                 self._told = (stage, step, steps)
                 self._changed.notify_all()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Tell that the work stands still between two steps within the block, and goes on after it."""
+        told = self._told
+        assert told is not None
+        _, step, steps = told
+        self.report("paused", step, steps)
+        try:
+            yield
+        finally:
+            self.report(*told)
 
     def _let_go(self) -> None:
         self._left.set()

@@ -109,6 +109,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "stage_starting": ("Starting", "正在启动"),
     "stage_conditioning": ("Reading picture and prompt", "正在读取图片和提示词"),
     "stage_denoising": ("Step {step} of {steps}", "第 {step} / {steps} 步"),
+    "stage_paused": ("A shorter video goes first; step {step} of {steps}", "先生成较短的视频；第 {step} / {steps} 步"),
     "stage_decoding": ("Decoding frames", "正在解码画面"),
     "stage_encoding": ("Writing the video", "正在编码视频"),
     "left": ("about {left} left", "预计还需 {left}"),

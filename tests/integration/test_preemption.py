@@ -63,8 +63,9 @@ def test_previews_are_done_between_two_steps_of_a_long_clip(client: Client, one_
 
 def test_a_long_clip_can_be_cancelled_while_it_is_put_off(client: Client, one_card: Service) -> None:
     long = begun(client, one_card, LONG)
-    short = client.submit(PICTURE, SHORT)["id"]
-    wait_for(lambda: client.retrieve(short)["status"] == "in_progress", 30, one_card.console)
+    short = client.submit(PICTURE, {**SHORT, "num_inference_steps": 100})["id"]
+    wait_for(lambda: client.retrieve(long)["stage"] == "paused", 30, one_card.console)
+    assert client.retrieve(short)["status"] == "in_progress"
     client.cancel(long)
     completed(client, one_card, short)
     wait_for(lambda: client.retrieve(long)["status"] == "failed", 30, one_card.console)

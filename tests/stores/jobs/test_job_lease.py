@@ -90,6 +90,21 @@ def test_reports_are_seen_soon_and_merged(store: JobStore, job: Job, monkeypatch
         assert len(writes) == settled
 
 
+def test_a_pause_is_told_where_the_work_stands(store: JobStore, job: Job) -> None:
+    def stands() -> tuple[str | None, int, int]:
+        found = store.get(job.id)
+        return found.stage, found.step, found.progress
+
+    with JobLease(store, job, lease_s=LONG_S, least_gap_s=0.01) as lease:
+        lease.report("denoising", 5, 10)
+        with lease.paused():
+            wait_until(lambda: stands() == ("paused", 5, 46))
+        wait_until(lambda: stands() == ("denoising", 5, 46))
+        with pytest.raises(ZeroDivisionError), lease.paused():
+            raise ZeroDivisionError
+        wait_until(lambda: stands() == ("denoising", 5, 46))
+
+
 def test_a_cancel_is_known_between_slow_steps(store: JobStore, job: Job) -> None:
     with JobLease(store, job, lease_s=LONG_S, interval_s=LONG_S) as lease:
         lease.report("denoising", 1, 50)
@@ -180,6 +195,7 @@ def test_progress_covers_the_stages_in_order() -> None:
     halves = [overall_progress("denoising", step, 50) for step in range(51)]
     assert halves == sorted(halves)
     assert overall_progress("denoising", 25, 50) == 46
+    assert overall_progress("paused", 25, 50) == 46
     assert overall_progress("encoding", 9, 5) == 99
 
 

@@ -71,7 +71,12 @@ def test_a_running_video_s_is_by_its_step_and_the_card_s_measured_speed(api: Api
     video = api.submit(num_inference_steps=STEPS)
     job = api.claim()
     assert eta_s(api, video) == 5.0
-    for stage, step, left_s in [("conditioning", 0, 5.0), ("denoising", 5, 3.5), ("decoding", STEPS, 2.0)]:
+    for stage, step, left_s in [
+        ("conditioning", 0, 5.0),
+        ("denoising", 5, 3.5),
+        ("paused", 5, 3.5),
+        ("decoding", STEPS, 2.0),
+    ]:
         api.store.renew(job.id, 1, 30.0, stage=stage, step=step)  # type: ignore[arg-type]
         assert eta_s(api, video) == left_s
     api.store.renew(job.id, 1, 30.0, stage="encoding")

@@ -39,6 +39,11 @@ def video(sqlite_store: JobStore, new_job: Any) -> dict[str, Any]:
             "第 2 / 6 步 · 预计还需 9 秒",
         ),
         (
+            {"status": "in_progress", "stage": "paused", "step": 2, "steps": 6},
+            "A shorter video goes first; step 2 of 6",
+            "先生成较短的视频；第 2 / 6 步",
+        ),
+        (
             {"status": "in_progress", "stage": "encoding", "attempt": 2},
             "Writing the video · attempt 2",
             "正在编码视频 · 第 2 次尝试",
