@@ -324,6 +324,9 @@ def test_a_card_that_helps_with_a_job_is_at_work_as_the_one_that_has_it(
     store.beat(Worker(id="idle", role="generator", pool="small"))
     store.beat(Worker(id="helps", role="generator", pool="small", assists=job_id))
     assert store.backlog().running == {"small": Load(2, 20.0)}
+    # Neither is counted once it is being stopped.
+    assert store.backlog(leaving={"helps"}).running == {"small": Load(1, 10.0)}
+    assert store.backlog(leaving={"card", "helps"}).running == {}
     at_work = store.outlook(MODEL, ["small"], {"small": 1.0}).at_work["small"]
     assert [one.left_s for one in at_work] == [10.0, 10.0]
     assert (store.cards_at_work("small"), store.cards_at_work("large")) == (2, 0)
