@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,15 +146,24 @@ def nothing(words: Words) -> str:
     return f'<div class="blank quiet">{words("nothing_yet")}</div>'
 
 
+def _taken(_: gr.Slider, payload: float) -> Any:
+    """No model's range holds 0: it stands there, and is nothing, until the model's default does."""
+    return payload or None
+
+
+# A slider that leaves it to the service what is legal. A class, as Gradio makes controls anew for every visitor whose
+# bounds it changes; and not by a class statement, as Gradio would write a stub beside this module.
+Range: type[gr.Slider] = ABCMeta.__new__(
+    type(gr.Slider), "Range", (gr.Slider,), {"preprocess": _taken, "is_template": True}
+)
+
+
 def _control(field: Field, words: Words) -> Any:
     """The control of one row, without the bounds and values that only a model gives it."""
     hint = f"{field.name}_hint"
     told: dict[str, Any] = {"label": words.label(field.name), "info": words.hint(hint), "elem_id": field.name}
     if field.kind == "range":
-        slider = gr.Slider(0, 100, 0, step=field.step, **told)
-        # No range holds 0: it stands there until the model's default does. What is legal, the service says.
-        slider.preprocess = lambda payload: payload or None  # type: ignore[method-assign,assignment,return-value]
-        return slider
+        return Range(0, 100, 0, step=field.step, **told)
     if field.kind == "choice":
         return gr.Dropdown(**told)
     if field.kind == "choices":
