@@ -87,7 +87,7 @@ def quote(found: Quote, takes: int, words: Words, *, seen: bool = True) -> str:
         return note(_told(found["refusal"]["code"], found["refusal"]["message"], words))
     finish = words.time(found["finishes_in_s"])
     parts = [
-        words("quote_clip", size=found["size"], frames=found["num_frames"], seconds=found["seconds"]),
+        words("quote_clip", size=found["size"], frames=found["num_frames"], seconds=_short(found["seconds"])),
         words("quote_cost", cost=words.time(found["gpu_seconds"])),
         words("quote_done" if takes == 1 else "quote_done_first", finish=finish),
     ]
@@ -107,9 +107,13 @@ def refusal(error: ApiError, words: Words) -> str:
     return note(_told(error.code, str(error), words), words.label(error.param) if error.param else None)
 
 
-def missing(field: str, words: Words) -> str:
-    """A field that was left empty."""
-    return note(escape(words(f"{field}_missing")), words(field))
+def _short(seconds: str) -> str:
+    return f"{float(seconds):.3g}"
+
+
+def missing(field: str, words: Words, **values: object) -> str:
+    """A field that was left empty, or holds what cannot be."""
+    return note(escape(words(f"{field}_missing", **values)), words(field))
 
 
 def resting(words: Words) -> str:
@@ -175,7 +179,7 @@ def _saved(video: Video, words: Words) -> str:
 
 def _echo(video: Video, words: Words) -> str:
     """The parameters used, as a folded table."""
-    told = {words("size"): video["size"], words("length"): words("seconds", seconds=video["seconds"])}
+    told = {words("size"): video["size"], words("length"): words("seconds", seconds=_short(video["seconds"]))}
     for name, value in video["parameters"].items():
         if name not in TOLD_ELSEWHERE and value not in (None, "", []):
             told[words.label(name)] = "; ".join(value) if isinstance(value, list) else words.of(name, str(value))

@@ -13,6 +13,7 @@ from serving.ui.fields import FIELDS, Field
 from serving.ui.words import LANGUAGES, Words
 
 MOST_TAKES = 4
+TAKES = range(1, MOST_TAKES + 1)
 SHOWN = "i2v_shown"
 """What the browser keeps: the ids of the videos on the right."""
 
@@ -91,7 +92,7 @@ def lay_out(words: Words) -> Layout:
                 product = gr.Textbox(label=words("product"), info=words("product_hint"))
                 write = gr.Button(words("write"), size="sm")
             preset = gr.Radio(label=words("preset"), elem_id="preset")
-            takes = gr.Slider(1, MOST_TAKES, 1, step=1, label=words("takes"), info=words("takes_hint"), elem_id="takes")
+            takes = Range(1, MOST_TAKES, 1, step=1, label=words("takes"), info=words("takes_hint"), elem_id="takes")
             with gr.Accordion(words("advanced"), open=False, elem_id="advanced"):
                 model = gr.Dropdown(label=words("model"), visible=False)
                 fields = tuple(_control(field, words) for field in FIELDS)
@@ -151,8 +152,8 @@ def _taken(_: gr.Slider, payload: float) -> Any:
     return payload or None
 
 
-# A slider that leaves it to the service what is legal. A class, as Gradio makes controls anew for every visitor whose
-# bounds it changes; and not by a class statement, as Gradio would write a stub beside this module.
+# A slider that leaves it to others what is legal: Gradio names no field. A class, as Gradio makes controls anew for
+# every visitor whose bounds it changes; and not by a class statement, as Gradio would write a stub beside this module.
 Range: type[gr.Slider] = ABCMeta.__new__(
     type(gr.Slider), "Range", (gr.Slider,), {"preprocess": _taken, "is_template": True}
 )

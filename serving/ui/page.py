@@ -20,7 +20,7 @@ from serving.ui.endpoint import Endpoint
 from serving.ui.fields import FIELDS, asked, recalled, standing
 from serving.ui.fitting import OWN, Fitting
 from serving.ui.gate import KEY, ApiOf
-from serving.ui.layout import Layout, lay_out
+from serving.ui.layout import MOST_TAKES, TAKES, Layout, Range, lay_out
 from serving.ui.quotes import Quotes
 from serving.ui.uploads import take_uploads_alone, uploaded
 from serving.ui.words import Words
@@ -88,7 +88,9 @@ class Page:
         at.write.click(self.write, writing, written, **silent).then(**quoting)
         at.model.input(self.fit_model, at.model, [at.preset, *at.fields], **silent).then(**quoting)
         at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent).then(**quoting)
-        moved = [control.input for control in (at.takes, *at.fields)]
+        # A number that Gradio puts right or back is no input, but a change.
+        controls = (at.takes, *at.fields)
+        moved = [control.change if isinstance(control, Range) else control.input for control in controls]
         gr.on([at.picture.change, at.prompt.change, *moved], trigger_mode="always_last", **quoting)
         # What was said of the one before is over.
         gr.on([at.picture.change, at.prompt.change], None, None, at.notice, js="() => ''", **silent)
@@ -148,12 +150,16 @@ class Page:
     async def fit_preset(self, model: str, preset: str, request: gr.Request) -> Any:
         return self._fit.anew(await self._known(request), model, preset)[1:]
 
-    async def quote(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
+    async def quote(
+        self, picture: str | None, prompt: str, takes: float | None, request: gr.Request, *settings: Any
+    ) -> Any:
         """What it would cost, and what is worth a look, before anything is sent."""
         await asyncio.sleep(TYPING_S)
         kept = uploaded(picture)
         if kept is None and not prompt.strip():
             return "", ""
+        if takes is None or takes not in TAKES:
+            return UNTOUCHED, self._wrong_takes
         try:
             # What is wrong with a picture, and what its clip costs, is known before the first word.
             fields = await self._fields(prompt.strip() or ANY_PROMPT, settings, request)
@@ -166,13 +172,17 @@ class Page:
         warnings = [row for row in found["warnings"] if prompt.strip() or row["field"] == FIELD]
         return html.warnings(warnings, self._words), told
 
-    async def submit(self, picture: str | None, prompt: str, takes: int, request: gr.Request, *settings: Any) -> Any:
+    async def submit(
+        self, picture: str | None, prompt: str, takes: float | None, request: gr.Request, *settings: Any
+    ) -> Any:
         """One job for each take, with seeds that follow one another where one is named."""
         kept = uploaded(picture)
         if kept is None:
             return UNTOUCHED, html.missing("picture", self._words), ""
         if not prompt.strip():
             return UNTOUCHED, html.missing("prompt", self._words), ""
+        if takes is None or takes not in TAKES:
+            return UNTOUCHED, self._wrong_takes, ""
         accepted: list[str] = []
         try:
             fields = await self._fields(prompt, settings, request)
@@ -220,6 +230,10 @@ class Page:
         row = catalog.preset(model, preset)
         named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
         return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
+
+    @property
+    def _wrong_takes(self) -> str:
+        return html.missing("takes", self._words, most=MOST_TAKES)
 
     def _refusal(self, error: ApiError) -> str:
         return html.refusal(error, self._words)

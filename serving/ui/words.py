@@ -148,6 +148,7 @@ TABLE: dict[str, tuple[str, str]] = {
     # What went wrong.
     "input_reference": ("Picture", "图片"),
     "prompt_missing": ("Write a prompt first.", "请先填写提示词。"),
+    "takes_missing": ("Choose 1 to {most}.", "请选择 1 到 {most} 段。"),
     "picture_missing": ("Choose a picture first.", "请先选择图片。"),
     "unreachable": ("The service cannot be reached just now.", "暂时无法连接服务。"),
     # Warnings by code; what was seen follows as the service says it.

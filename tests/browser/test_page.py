@@ -166,6 +166,27 @@ def test_errors_name_their_field(visit: Visit, service: ChildService, tmp_path: 
     assert ids(service) == before
 
 
+def test_numbers_that_cannot_be_are_named_and_put_right(visit: Visit) -> None:
+    page = visit()
+    ask(page)
+    advanced(page)
+    quote = page.locator("#quote")
+    for field, given, said, legal, told in (
+        ("takes", "9", "Takes · Choose 1 to 4.", "4", "256x256, 8 frames"),
+        ("takes", "", "Takes · Choose 1 to 4.", "1", "256x256, 8 frames"),
+        ("num_frames", "99", "Frames · num_frames: 99 given", "32", "256x256, 32 frames"),
+    ):
+        number = page.locator(f"#{field} input[type=number]")
+        number.fill(given)
+        expect(quote.locator("[role=alert]")).to_contain_text(said)
+        page.keyboard.press("Tab")
+        expect(number).to_have_value(legal)
+        expect(quote).to_contain_text(told)
+    page.locator("#num_frames").get_by_label("Reset to default value").click()
+    expect(quote).to_contain_text("256x256, 8 frames")
+    expect(page.locator(".toast-body")).to_have_count(0)
+
+
 def test_the_same_picture_with_another_prompt(visit: Visit, service: ChildService, shots: Path) -> None:
     page = visit()
     ask(page)

@@ -76,6 +76,12 @@ def test_nothing_from_outside_is_html(video: dict[str, Any]) -> None:
         assert 'alert(1)>"' not in text
 
 
+def test_what_it_would_cost_is_said_in_short() -> None:
+    found = {"refusal": None, "size": "512x512", "num_frames": 16, "seconds": "1.33333", "gpu_seconds": 90.4}
+    told = html.quote(found | {"finishes_in_s": 95.0, "queue": {"jobs": 0}}, 1, EN)
+    assert told.endswith(" 512x512, 16 frames, 1.33 s; about 90 s of a card for each clip; done in about 95 s</p>")
+
+
 def test_a_finished_clip_has_all_that_makes_it_again(video: dict[str, Any]) -> None:
     done = video | {"status": JobStatus.COMPLETED.value, "file": "/out/a.mp4", "prompt": "pan left"}
     shown = html.take(done, EN)
