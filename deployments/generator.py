@@ -175,9 +175,9 @@ class Generator:
         finally:
             looking.cancel()
 
-    def _do_first(self, longer: Job, put_off: JobLease, job: Job) -> bool:
+    def _do_first(self, longer: Job, longer_lease: JobLease, job: Job) -> bool:
         """Do `job` between two steps of a longer one, in the card's thread; False where there was no room for it."""
-        with about(job.id), put_off.paused(), ExitStack() as held:
+        with about(job.id), longer_lease.paused(), ExitStack() as held:
             self._put_off = longer
             try:
                 self._meter.claimed(job)

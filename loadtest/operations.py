@@ -1,7 +1,7 @@
 """The operations of a forward by the engine: what each computes, moves and, on a CUDA card, takes.
 
-What the fused kernels do is seen by their names in `serving.engine.kernels`, all else as PyTorch dispatches it. Knows
-nothing of cards' rates.
+What the fused kernels do is seen by their names in `serving.engine.kernels`, all else as PyTorch dispatches it: of
+exact steps, not of those in 8-bit floats. What is overwritten in place counts as read, too. Knows nothing of rates.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from serving.engine import kernels
+from serving.engine.footprint import laid_out
 
 OTHER = "other"
 _LIBRARY = {"mm": "linear", "addmm": "linear", "convolution": "convolution"}
@@ -49,7 +50,7 @@ class Operations(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.done: list[Operation] = []
         self._within = False
-        self._own = {name: getattr(kernels, name) for name in _KINDS}
+        self._own = {name: getattr(kernels, name) for name in KINDS}
 
     def __enter__(self) -> Operations:
         for name, function in self._own.items():
@@ -69,7 +70,7 @@ class Operations(TorchDispatchMode):
                 result = function(*args, **options)
         finally:
             self._within = False
-        kind, flop = _KINDS[name](result, *args)
+        kind, flop = KINDS[name](result, *args)
         given = _storages(args, options)
         moved = _bytes(args, options, [x for x in _tensors(result) if x.untyped_storage()._cdata not in given])
         if name == "group_norm" and options.get("moments") is None:
@@ -83,6 +84,8 @@ class Operations(TorchDispatchMode):
             return func(*args, **options)
         with _watched(args) as spent:
             result = func(*args, **options)
+        if func is torch.ops.aten.convolution.default and result.is_meta:
+            result = laid_out(result, args[1])
         given = _storages(args, options)
         made = [x for x in _tensors(result) if func._schema.is_mutable or x.untyped_storage()._cdata not in given]
         name = func.overloadpacket.__name__.removesuffix("_")
@@ -144,7 +147,7 @@ def _attention(y: torch.Tensor, query: torch.Tensor, key: torch.Tensor, *_: Any)
     return kind, 4.0 * y.numel() * key.shape[1]
 
 
-_KINDS: dict[str, Callable[..., tuple[str, float]]] = {
+KINDS: dict[str, Callable[..., tuple[str, float]]] = {
     "group_norm": lambda *_: ("GroupNorm", 0.0),
     "layer_norm": lambda *_: ("LayerNorm", 0.0),
     "geglu": _geglu,

@@ -7,9 +7,9 @@ The full architecture with random weights, one guided float16 step, run plainly.
 arithmetic at the rate that the card keeps up in large products, or its reads and writes at the rate of large copies,
 whichever takes longer. The sum over all is about the least that these operations can take: a step that is to be
 faster needs others. Both rates are measured first, for seconds each: a card's power may not leave it its best, and
-what takes less power may take less than its least. With both given no card is needed: the operations are counted, as
-on cards before Hopper (which upsample before they convolve), and none is timed. Those that are furthest from their
-least follow, by the shapes of what they take; all are in the JSON.
+what takes less power may take less than its least. With both given no card is needed: the operations are counted,
+those of Hopper's kernels but for upsampling (which then comes before its convolution), and none is timed. Those that
+are furthest from their least follow, by the shapes of what they take; all are in the JSON.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def furthest(step: Step) -> Table:
 
 
 def _table(title: str, rows: Iterable[Row], *, timed: bool) -> Table:
-    heads = ["kind", "calls", "TFLOP", "GB", "least ms", *(["ms", "share", "TFLOP/s", "GB/s"] if timed else [])]
+    heads = ["kind", "calls", "TFLOP", "GB", "least ms", *(["ms", "of least", "TFLOP/s", "GB/s"] if timed else [])]
     table = Table(*heads, title=title, box=box.SIMPLE)
     for row in rows:
         name = f"{row.kind} {row.shapes}".strip()

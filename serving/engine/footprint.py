@@ -26,7 +26,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.convolution.default and result.is_meta:
-            result = _laid_out(result, args[1])
+            result = laid_out(result, args[1])
         for item in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(item, torch.Tensor) and item.untyped_storage()._cdata not in given:
                 self._follow(item.untyped_storage())
@@ -46,7 +46,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.alive -= size
 
 
-def _laid_out(result: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def laid_out(result: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """As cuDNN lays it out: channels last where the weight is."""
     last = weight.is_contiguous(memory_format=torch.channels_last)
     return result.contiguous(memory_format=torch.channels_last) if last else result

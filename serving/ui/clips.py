@@ -80,7 +80,7 @@ class Clips:
             return untouched(2)
         source, prompt = event._data["id"], str(event._data.get("text") or "")
         if not prompt.strip():
-            return UNTOUCHED, html.missing("prompt", self._words)
+            return UNTOUCHED, html.wrong("prompt", self._words)
         try:
             video = await self._api_of(request).remix(source, prompt)
         except ApiError as error:

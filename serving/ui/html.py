@@ -111,9 +111,9 @@ def _short(seconds: str) -> str:
     return f"{float(seconds):.3g}"
 
 
-def missing(field: str, words: Words, **values: object) -> str:
+def wrong(field: str, words: Words, **values: object) -> str:
     """A field that was left empty, or holds what cannot be."""
-    return note(escape(words(f"{field}_missing", **values)), words(field))
+    return note(escape(words(f"{field}_wrong", **values)), words(field))
 
 
 def resting(words: Words) -> str:

@@ -155,7 +155,7 @@ def _taken(_: gr.Slider, payload: float) -> Any:
 # A slider that leaves it to others what is legal: Gradio names no field. A class, as Gradio makes controls anew for
 # every visitor whose bounds it changes; and not by a class statement, as Gradio would write a stub beside this module.
 Range: type[gr.Slider] = ABCMeta.__new__(
-    type(gr.Slider), "Range", (gr.Slider,), {"preprocess": _taken, "is_template": True}
+    type(gr.Slider), "Range", (gr.Slider,), {"__module__": __name__, "preprocess": _taken, "is_template": True}
 )
 
 

@@ -49,6 +49,8 @@ class Page:
         self._quotes = quotes
         self._clips = Clips(words, api_of)
         self._catalog: Catalog | None = None
+        self._changes: dict[str | None, object] = {}
+        """The latest change of each visit that is not quoted yet."""
 
     def blocks(self) -> gr.Blocks:
         blocks: gr.Blocks
@@ -84,11 +86,11 @@ class Page:
         at.category.input(self.list_templates, [at.category, at.model], at.template, **silent)
         written = [at.prompt, at.notice, at.preset, *at.fields]
         writing = [at.product, at.category, at.template, at.model]
-        # Only what a person changed is quoted at once: what an event fills in is quoted when all of it is there.
+        # What an event fills in is quoted when all of it is there.
         at.write.click(self.write, writing, written, **silent).then(**quoting)
         at.model.input(self.fit_model, at.model, [at.preset, *at.fields], **silent).then(**quoting)
         at.preset.input(self.fit_preset, [at.model, at.preset], list(at.fields), **silent).then(**quoting)
-        # A number that Gradio puts right or back is no input, but a change.
+        # Where Gradio puts a number right, or back, it is a change and no input.
         controls = (at.takes, *at.fields)
         moved = [control.change if isinstance(control, Range) else control.input for control in controls]
         gr.on([at.picture.change, at.prompt.change, *moved], trigger_mode="always_last", **quoting)
@@ -154,7 +156,8 @@ class Page:
         self, picture: str | None, prompt: str, takes: float | None, request: gr.Request, *settings: Any
     ) -> Any:
         """What it would cost, and what is worth a look, before anything is sent."""
-        await asyncio.sleep(TYPING_S)
+        if not await self._settled(request.session_hash):
+            return UNTOUCHED, UNTOUCHED
         kept = uploaded(picture)
         if kept is None and not prompt.strip():
             return "", ""
@@ -178,9 +181,9 @@ class Page:
         """One job for each take, with seeds that follow one another where one is named."""
         kept = uploaded(picture)
         if kept is None:
-            return UNTOUCHED, html.missing("picture", self._words), ""
+            return UNTOUCHED, html.wrong("picture", self._words), ""
         if not prompt.strip():
-            return UNTOUCHED, html.missing("prompt", self._words), ""
+            return UNTOUCHED, html.wrong("prompt", self._words), ""
         if takes is None or takes not in TAKES:
             return UNTOUCHED, self._wrong_takes, ""
         accepted: list[str] = []
@@ -231,9 +234,19 @@ class Page:
         named = asked({f.name: value for f, value in zip(FIELDS, values, strict=True)}, catalog.models[model], row)
         return {"prompt": prompt, "model": model} | ({"preset": preset} if row else {}) | named
 
+    async def _settled(self, visit: str | None) -> bool:
+        """Whether nothing more is changed for a moment: of changes one after the other, the last is quoted."""
+        change = self._changes[visit] = object()
+        try:
+            await asyncio.sleep(TYPING_S)
+            return self._changes.get(visit) is change
+        finally:
+            if self._changes.get(visit) is change:
+                del self._changes[visit]
+
     @property
     def _wrong_takes(self) -> str:
-        return html.missing("takes", self._words, most=MOST_TAKES)
+        return html.wrong("takes", self._words, most=MOST_TAKES)
 
     def _refusal(self, error: ApiError) -> str:
         return html.refusal(error, self._words)

@@ -147,9 +147,9 @@ TABLE: dict[str, tuple[str, str]] = {
     "key_refused": ("Enter an API key of this service.", "请输入本服务的 API 密钥。"),
     # What went wrong.
     "input_reference": ("Picture", "图片"),
-    "prompt_missing": ("Write a prompt first.", "请先填写提示词。"),
-    "takes_missing": ("Choose 1 to {most}.", "请选择 1 到 {most} 段。"),
-    "picture_missing": ("Choose a picture first.", "请先选择图片。"),
+    "prompt_wrong": ("Write a prompt first.", "请先填写提示词。"),
+    "takes_wrong": ("Choose 1 to {most}.", "请选择 1 到 {most} 段。"),
+    "picture_wrong": ("Choose a picture first.", "请先选择图片。"),
     "unreachable": ("The service cannot be reached just now.", "暂时无法连接服务。"),
     # Warnings by code; what was seen follows as the service says it.
     "warning_low_resolution": ("Small picture", "图片分辨率低"),
