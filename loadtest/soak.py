@@ -91,17 +91,22 @@ def soak(seconds: float, rate: float, folder: Path, told: Told) -> Soaked:
 
 
 def growth(samples: Iterable[Sample], seconds: float) -> list[Grown]:
-    """Of each kind of process that was there throughout: medians of the third quarter and of the last."""
+    """Of each kind of process that was there throughout: medians of the third quarter and of the last.
+
+    Those that come and go, such as FFmpeg for a clip, are in some samples by chance, and keep nothing.
+    """
     parts: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    taken = [0, 0]
     for at, by_kind in samples:
         if seconds / 2 <= at <= seconds:
+            taken[at >= 0.75 * seconds] += 1
             for kind, mib in by_kind.items():
                 parts[kind][at >= 0.75 * seconds].append(mib)
     hours = seconds / 4 / 3600
     return [
         Grown(kind, median(before), median(after), hours)
         for kind, (before, after) in sorted(parts.items())
-        if before and after
+        if 2 * len(before) > taken[0] and 2 * len(after) > taken[1]
     ]
 
 

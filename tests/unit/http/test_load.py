@@ -300,6 +300,15 @@ def test_reads_on_open_connections_are_counted_and_leave_memory_flat(api: Api) -
     assert grown.flat, grown
 
 
+def test_memory_is_of_what_stays() -> None:
+    samples: list[Sample] = [(float(at), {"Ingress": 200.0}) for at in range(80)]
+    samples[45] = (45.0, {"Ingress": 200.0, "ffmpeg": 6.0})
+    samples[75] = (75.0, {"Ingress": 200.0, "ffmpeg": 60.0})
+    assert [(grown.kind, grown.flat) for grown in growth(samples, 80.0)] == [("Ingress", True)]
+    leak: list[Sample] = [(at, {"Ingress": 200.0 + at}) for at, _ in samples]
+    assert [(grown.kind, grown.flat) for grown in growth(leak, 80.0)] == [("Ingress", False)]
+
+
 def test_no_run_no_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no requests"):
         read(tmp_path)
