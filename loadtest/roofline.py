@@ -88,6 +88,8 @@ def main() -> None:
     if (args.tflops is None) != (args.gbps is None):
         parser.error("--tflops and --gbps go together.")
     timed = args.tflops is None
+    if not timed and min(args.tflops, args.gbps) <= 0:
+        parser.error("--tflops and --gbps: use numbers above 0.")
     shapes = args.shapes.split(",") if args.shapes else LARGE if timed else tuple(SHAPES)
     if unknown := set(shapes) - set(SHAPES):
         parser.error(f"--shapes: {', '.join(sorted(unknown))}; there are {', '.join(SHAPES)}.")

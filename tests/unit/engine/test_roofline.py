@@ -149,6 +149,7 @@ def test_a_step_is_counted_without_a_card(tmp_path: Path, monkeypatch: pytest.Mo
     ("given", "said"),
     [
         (["--tflops", "640"], "go together"),
+        (["--tflops", "640", "--gbps", "0"], "use numbers above 0"),
         (["--tflops", "640", "--gbps", "4200", "--shapes", "512p/17"], "--shapes: 512p/17"),
         (["--shapes", "512p/16"], "operations of 512p/16 are too short"),
     ],
